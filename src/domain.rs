@@ -1,5 +1,9 @@
-//! Sessions, claims, owners and routes as plain values: no I/O, no async, no clock. Time is always an argument.
+//! Sessions, claims, owners and choices as plain values: no I/O, no async, no clock. Time is always an argument.
 
+pub mod candidate;
+pub mod claim;
 pub mod evidence;
 pub mod ids;
+pub mod kind;
+pub mod ownership;
 pub mod session;

@@ -26,7 +26,9 @@ enum Repr {
 
 /// Why a text is not a session id.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("a session id starts with \"ses\" and has 4 to {LONGEST} characters of [0-9A-Za-z_-], which {0:?} does not")]
+#[error(
+    "a session id starts with \"ses\" and has 4 to {LONGEST} characters of [0-9A-Za-z_-], which {0:?} does not"
+)]
 pub struct InvalidSessionId(String);
 
 impl SessionId {
@@ -160,7 +162,17 @@ mod tests {
 
     #[test]
     fn ids_that_could_break_out_of_a_path_or_header_are_refused() {
-        for text in ["", "ses", "msg_1", "ses_a/b", "ses_a%2f", "ses_a b", "ses_\r\n", "ses_é", &format!("ses_{}", "a".repeat(200))] {
+        for text in [
+            "",
+            "ses",
+            "msg_1",
+            "ses_a/b",
+            "ses_a%2f",
+            "ses_a b",
+            "ses_\r\n",
+            "ses_é",
+            &format!("ses_{}", "a".repeat(200)),
+        ] {
             assert!(SessionId::try_new(text).is_err(), "{text:?}");
         }
     }

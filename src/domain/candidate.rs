@@ -1,0 +1,179 @@
+//! Choosing a server when no evidence names one: for a session that is only listed, for a directory, for anything.
+//!
+//! Every choice is a total order over what is known of the servers, never over what happened last: two requests in a
+//! row must get one answer. Who asks keeps the choice (as a `chosen` claim, or a sticky directory).
+
+use std::{cmp::Reverse, sync::Arc};
+
+use super::{ids::ServerKey, kind::Kind};
+
+/// What a choice looks at.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The server.
+    pub server: ServerKey,
+    /// How it was started.
+    pub kind: Kind,
+    /// The directory it was started in; `None` until it is known.
+    pub directory: Option<Arc<str>>,
+    /// Whether it is reached through a plugin's listener instead of a port of its own.
+    pub plugin: bool,
+    /// Whether it was named as the default in the configuration.
+    pub preferred: bool,
+    /// Whether it answers: a server that is up, and not silent or locked.
+    pub answering: bool,
+    /// When its process started, in milliseconds since 1970; `None` if that cannot be known.
+    pub started_ms: Option<u64>,
+    /// The port it is reached at.
+    pub port: u16,
+}
+
+/// How well a server suits by what it is: the lesser, the better.
+fn suitability(candidate: &Candidate) -> (bool, bool, u8) {
+    let kind = match (candidate.kind, candidate.plugin) {
+        (_, true) => 3,
+        (Kind::Serve | Kind::Web, false) => 0,
+        (Kind::Other | Kind::Acp, false) => 1,
+        (Kind::Tui | Kind::Run | Kind::Attach, false) => 2,
+    };
+    (!candidate.answering, !candidate.preferred, kind)
+}
+
+/// `run` ends by itself and `attach` serves nobody: neither is ever chosen for new work.
+fn takes_work(candidate: &Candidate) -> bool {
+    !matches!(candidate.kind, Kind::Run | Kind::Attach)
+}
+
+/// How much of `directory` the server's own directory covers: the length of the match, greatest when equal.
+fn coverage(candidate: &Candidate, directory: &str) -> usize {
+    let Some(own) = candidate.directory.as_deref() else { return 0 };
+    if same_directory(own, directory) {
+        return usize::MAX;
+    }
+    // A terminal in a parent directory is somebody's screen, not a server for everything below.
+    if candidate.kind == Kind::Tui || !contains(own, directory) { 0 } else { trimmed(own).len() }
+}
+
+/// The server for a session that nobody claims, of those that share its store: own directory first, longest match
+/// first; alive when the session was last updated; made to serve; lowest port.
+pub fn for_session(candidates: &[Candidate], directory: Option<&str>, updated_ms: u64) -> Option<ServerKey> {
+    let order = |candidate: &&Candidate| {
+        let coverage = directory.map_or(0, |directory| coverage(candidate, directory));
+        let alive_then = candidate.started_ms.is_some_and(|started_ms| started_ms <= updated_ms);
+        (
+            !candidate.answering,
+            Reverse(coverage),
+            !alive_then,
+            suitability(candidate),
+            candidate.port,
+            candidate.server,
+        )
+    };
+    candidates
+        .iter()
+        .filter(|candidate| takes_work(candidate))
+        .min_by_key(order)
+        .map(|candidate| candidate.server)
+}
+
+/// The server for a directory: its own first, then one that lies above it, then the default.
+pub fn for_directory(candidates: &[Candidate], directory: &str) -> Option<ServerKey> {
+    let order = |candidate: &&Candidate| {
+        let coverage = coverage(candidate, directory);
+        (!candidate.answering, Reverse(coverage), suitability(candidate), candidate.port, candidate.server)
+    };
+    candidates
+        .iter()
+        .filter(|candidate| takes_work(candidate))
+        .min_by_key(order)
+        .map(|candidate| candidate.server)
+}
+
+/// The server for requests that name nothing: the configured default, else one made to serve.
+pub fn by_default(candidates: &[Candidate]) -> Option<ServerKey> {
+    candidates
+        .iter()
+        .filter(|candidate| takes_work(candidate))
+        .min_by_key(|candidate| (suitability(candidate), candidate.port, candidate.server))
+        .map(|candidate| candidate.server)
+}
+
+/// Whether two texts name one directory: equal but for a slash at the end.
+pub fn same_directory(a: &str, b: &str) -> bool {
+    trimmed(a) == trimmed(b)
+}
+
+/// A directory without the slash at its end, unless it is all there is.
+pub fn trimmed(directory: &str) -> &str {
+    match directory.trim_end_matches('/') {
+        "" if !directory.is_empty() => "/",
+        trimmed => trimmed,
+    }
+}
+
+/// Whether `inner` lies below `outer`.
+fn contains(outer: &str, inner: &str) -> bool {
+    let outer = trimmed(outer);
+    outer == "/" || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(key: u32, kind: Kind, directory: &str) -> Candidate {
+        Candidate {
+            server: ServerKey(key),
+            kind,
+            directory: Some(directory.into()),
+            plugin: false,
+            preferred: false,
+            answering: true,
+            started_ms: Some(100),
+            port: 4000 + u16::try_from(key).unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_own_directory_comes_first_then_the_longest_that_contains_it() {
+        let all =
+            [server(1, Kind::Serve, "/a"), server(2, Kind::Serve, "/a/b"), server(3, Kind::Tui, "/a/b/c")];
+        assert_eq!(for_session(&all, Some("/a/b/c/"), 0), Some(ServerKey(3)));
+        assert_eq!(for_session(&all, Some("/a/b/x"), 0), Some(ServerKey(2)));
+        assert_eq!(for_session(&all, Some("/a/bb"), 0), Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn a_terminal_is_not_chosen_for_living_in_a_parent_directory() {
+        let all = [server(1, Kind::Tui, "/a"), server(2, Kind::Serve, "/z")];
+        assert_eq!(for_directory(&all, "/a/b"), Some(ServerKey(2)));
+        assert_eq!(for_directory(&all, "/a"), Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn a_server_that_lived_when_the_session_was_updated_comes_before_a_younger_one() {
+        let mut all = [server(1, Kind::Serve, "/a"), server(2, Kind::Serve, "/a")];
+        all[0].started_ms = Some(900);
+        assert_eq!(for_session(&all, Some("/a"), 500), Some(ServerKey(2)));
+        assert_eq!(for_session(&all, Some("/a"), 950), Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn the_choice_does_not_depend_on_the_order_of_the_servers() {
+        let mut all =
+            vec![server(3, Kind::Tui, "/a"), server(2, Kind::Web, "/a"), server(1, Kind::Web, "/a")];
+        let first = for_session(&all, Some("/a"), 500);
+        all.reverse();
+        assert_eq!(for_session(&all, Some("/a"), 500), first);
+        assert_eq!(first, Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn one_that_runs_a_single_prompt_is_never_chosen_and_a_silent_one_last() {
+        let mut silent = server(1, Kind::Serve, "/a");
+        silent.answering = false;
+        assert_eq!(by_default(&[server(2, Kind::Run, "/a")]), None);
+        assert_eq!(by_default(&[silent.clone(), server(3, Kind::Tui, "/b")]), Some(ServerKey(3)));
+        assert_eq!(by_default(&[silent]), Some(ServerKey(1)));
+    }
+}
