@@ -41,11 +41,7 @@ impl Owner {
 /// The owner that `claims` of live servers give, with `parent` the owner of the session that started this one.
 /// `None` when nobody claims it: then a tie-break among the servers of its store must choose.
 pub fn resolve(claims: &Claims, parent: Option<Owner>, witness: &impl Witness) -> Option<Owner> {
-    let live = || claims.iter().filter(|claim| witness.lives(claim.server));
-    let own = live()
-        .copied()
-        .reduce(|best, next| stronger(best, next, witness))
-        .map(|claim| Owner { server: claim.server, evidence: claim.evidence });
+    let own = deciding(claims, witness).map(|claim| Owner { server: claim.server, evidence: claim.evidence });
     let inherited = parent.filter(|owner| witness.lives(owner.server)).map(Owner::inherited);
     match (own, inherited) {
         (Some(own), Some(inherited)) if inherited.evidence > own.evidence => Some(inherited),
@@ -53,23 +49,27 @@ pub fn resolve(claims: &Claims, parent: Option<Owner>, witness: &impl Witness) -
     }
 }
 
-/// The claim that decides between two. Total and independent of the order of its arguments; see `rank` for why it
-/// is also transitive.
-fn stronger(a: Claim, b: Claim, witness: &impl Witness) -> Claim {
-    if rank(a, witness) >= rank(b, witness) { a } else { b }
+/// The claim that decides among those of live servers.
+fn deciding(claims: &Claims, witness: &impl Witness) -> Option<Claim> {
+    let live = || claims.iter().copied().filter(|claim| witness.lives(claim.server));
+    let by =
+        |evidence| live().filter(move |claim| claim.evidence == evidence).max_by_key(|&claim| recency(claim));
+    let strongest = live().map(|claim| claim.evidence).max()?;
+    let decided = by(strongest)?;
+    let outdone = strongest == Evidence::Viewing
+        && live().any(|claim| {
+            claim.evidence == Evidence::Emitted
+                && claim.at_ms > decided.at_ms
+                && !witness.reports_screen(claim.server)
+        });
+    if outdone { by(Evidence::Emitted) } else { Some(decided) }
 }
 
-/// A claim's place in one linear order, so that the outcome cannot depend on the order of comparison.
-///
-/// A viewing and an emitted of a blind server (one that cannot report its screen) meet on one level, where only time
-/// counts; an emitted of a server that reports its screen stays a level below.
-fn rank(claim: Claim, witness: &impl Witness) -> (u8, u64, u8, u32) {
-    let Claim { server, evidence, at_ms } = claim;
-    let blind_output = evidence == Evidence::Emitted && !witness.reports_screen(server);
-    let level = if blind_output { Evidence::Viewing } else { evidence };
-    let recency = if evidence == Evidence::Busy { u64::MAX - at_ms } else { at_ms };
-    // At the same instant the screen counts for more than the output, and the older server for more than the newer.
-    (level as u8, recency, evidence as u8, u32::MAX - server.0)
+/// What decides among claims by the same evidence: the newest, for busy the oldest; at the same instant the server
+/// that has been known longer.
+fn recency(claim: Claim) -> (u64, u32) {
+    let recency = if claim.evidence == Evidence::Busy { u64::MAX - claim.at_ms } else { claim.at_ms };
+    (recency, u32::MAX - claim.server.0)
 }
 
 #[cfg(test)]
@@ -178,10 +178,10 @@ mod tests {
             let mut after = before.clone();
             after.assert(late);
             let Some(next) = resolve(&after, None, &town) else { return Err(TestCaseError::fail("owner lost")) };
-            let outdone_a_screen = owner.evidence == Evidence::Viewing
+            let outdid_a_screen = owner.evidence == Evidence::Viewing
                 && late.evidence == Evidence::Emitted
                 && !town.reports_screen(late.server);
-            if late.evidence < owner.evidence && !outdone_a_screen {
+            if late.evidence < owner.evidence && !outdid_a_screen {
                 prop_assert_eq!(next, owner);
             }
         }
