@@ -3,4 +3,6 @@
 //! The library is what the `pointsman` binary is made of; its modules follow the life of a request, from
 //! discovery to the answer. `docs/architecture.md` draws the whole.
 
+pub mod clock;
 pub mod domain;
+pub mod registry;

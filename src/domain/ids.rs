@@ -1,6 +1,6 @@
 //! The names things go by: sessions, and our own short keys for servers and stores.
 
-use std::{borrow::Borrow, fmt, hash, str, sync::Arc};
+use std::{fmt, hash, str, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -105,16 +105,9 @@ impl Ord for SessionId {
     }
 }
 
-// Equal to the hash of the same text, so that a map can be asked with a `&str` cut from a request.
 impl hash::Hash for SessionId {
     fn hash<H: hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl Borrow<str> for SessionId {
-    fn borrow(&self) -> &str {
-        self.as_str()
+        state.write(self.as_bytes());
     }
 }
 

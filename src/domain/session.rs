@@ -13,6 +13,8 @@ pub struct SessionRow {
     pub directory: Arc<str>,
     /// What people call it.
     pub title: Arc<str>,
+    /// The project it belongs to, as its server wrote it.
+    pub project: Arc<str>,
     /// The session that started it as a sub-agent.
     pub parent: Option<SessionId>,
     /// When it was made, in milliseconds since 1970.

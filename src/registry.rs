@@ -1,0 +1,279 @@
+//! What exists: servers, their stores, and every session with the claims on it.
+//!
+//! The registry turns what is observed into claims, keeps those that must outlive a restart, and answers who owns a
+//! session. It knows nothing of HTTP and asks nobody anything; discovery, feeds and the proxy tell it.
+
+pub mod asked;
+pub mod kept;
+pub mod names;
+mod record;
+pub mod server;
+pub mod servers;
+pub mod sessions;
+pub mod stores;
+pub mod succession;
+
+use std::{collections::HashSet, sync::Arc};
+
+use parking_lot::Mutex;
+
+use self::{
+    asked::Asked,
+    kept::{Kept, Remembered, is_kept},
+    server::Server,
+    servers::Servers,
+    sessions::{Effect, Found, Sessions},
+    stores::Stores,
+    succession::Succession,
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        claim::Claim,
+        evidence::Evidence,
+        ids::{ServerKey, SessionId, StoreKey},
+        ownership::Owner,
+    },
+};
+
+/// A session that another server owns now.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The session.
+    pub session: SessionId,
+    /// Its owner before.
+    pub from: Option<Owner>,
+    /// Its owner now.
+    pub to: Option<Owner>,
+}
+
+/// A server that runs a turn of a session with which another is busy.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// The session.
+    pub session: SessionId,
+    /// Who was busy with it first.
+    pub busy: ServerKey,
+    /// Who runs a turn as well.
+    pub other: ServerKey,
+}
+
+/// What an observation changed that everybody should hear of.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Sessions that changed hands.
+    pub moves: Vec<Move>,
+    /// Sessions run by two servers at once.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    /// The servers.
+    pub servers: Servers,
+    /// Their stores.
+    pub stores: Stores,
+    /// The sessions.
+    pub sessions: Sessions,
+    /// Permissions, questions and terminals, and who raised them.
+    pub asked: Asked,
+    /// The one clock.
+    pub clock: Clock,
+    kept: Option<Kept>,
+    remembered: Mutex<Remembered>,
+    succession: Succession,
+}
+
+impl Registry {
+    /// A registry that keeps its claims in `kept`, with those that an earlier run left; or nowhere.
+    pub fn new(kept: Option<(Kept, Remembered)>) -> Self {
+        let clock = Clock::default();
+        let (kept, remembered) =
+            kept.map_or((None, Remembered::new()), |(kept, remembered)| (Some(kept), remembered));
+        let latest = remembered.values().flatten().map(|claim| claim.at_ms).max().unwrap_or(0);
+        clock.not_before(latest);
+        Self {
+            servers: Servers::default(),
+            stores: Stores::default(),
+            sessions: Sessions::default(),
+            asked: Asked::default(),
+            clock,
+            kept,
+            remembered: Mutex::new(remembered),
+            succession: Succession::default(),
+        }
+    }
+
+    /// Takes in a server that answered, with the claims it had before a restart of ours and those of a predecessor
+    /// whose place it took. `None` if it is known already.
+    pub fn arrive(&self, make: impl FnOnce(ServerKey) -> Server) -> Option<Arc<Server>> {
+        let server = self.servers.add(make)?;
+        let snapshot = self.servers.now();
+        let remembered = self.remembered.lock().remove(&server.id).unwrap_or_default();
+        for kept in remembered {
+            let claim = Claim { server: server.key, evidence: kept.evidence, at_ms: kept.at_ms };
+            self.sessions.claim(server.store, &kept.session, claim, &snapshot);
+        }
+        let now_ms = self.clock.now_ms();
+        if let Some(gone) = self.succession.predecessor(&server, now_ms) {
+            self.sessions.succeed(gone, &server, now_ms, &snapshot);
+        }
+        Some(server)
+    }
+
+    /// Takes out a server that is gone; its claims count for nothing from here on. Returns what moved, `None` if it
+    /// was out already.
+    pub fn depart(&self, key: ServerKey) -> Option<(Arc<Server>, News)> {
+        let server = self.servers.remove(key)?;
+        let now_ms = self.clock.now_ms();
+        self.asked.forget_server(key);
+        let snapshot = self.servers.now();
+        let moves = self.sessions.resettle(key, &snapshot);
+        let lapsed = self.succession.gone(&server, now_ms);
+        self.sessions.drop_claims(&lapsed, &snapshot);
+        if let Some(kept) = &self.kept {
+            kept.forget(&server.id);
+        }
+        let moves = moves.into_iter().map(|(session, _, from, to)| Move { session, from, to }).collect();
+        Some((server, News { moves, conflicts: Vec::new() }))
+    }
+
+    /// Places a server in its store, once that is known. What it claimed before moves along.
+    pub fn place(&self, key: ServerKey, store: StoreKey) {
+        let Some(server) = self.servers.get(key) else { return };
+        let before = server.store;
+        if before == store {
+            return;
+        }
+        self.servers.change(key, |server| server.store = store);
+        let snapshot = self.servers.now();
+        if snapshot.of_store(before).next().is_none() {
+            self.sessions.rehome(before, store, &snapshot);
+        }
+        let now_ms = self.clock.now_ms();
+        if let Some(server) = snapshot.get(key)
+            && let Some(gone) = self.succession.predecessor(server, now_ms)
+        {
+            self.sessions.succeed(gone, server, now_ms, &snapshot);
+        }
+    }
+
+    /// Who has this session. Runs on every request.
+    pub fn find(&self, session: &SessionId) -> Found {
+        self.sessions.find(session, &self.servers.now())
+    }
+
+    /// Adds a claim of a live server, as of now.
+    pub fn claim(&self, server: &Server, session: &SessionId, evidence: Evidence) -> News {
+        let at_ms = self.clock.now_ms();
+        let claim = Claim { server: server.key, evidence, at_ms };
+        let effect = self.sessions.claim(server.store, session, claim, &self.servers.now());
+        if effect.keep
+            && is_kept(evidence)
+            && let Some(kept) = &self.kept
+        {
+            kept.put(&server.id, session, evidence, at_ms);
+        }
+        news(session, server.key, effect)
+    }
+
+    /// Takes back a claim.
+    pub fn retract(&self, server: &Server, session: &SessionId, evidence: Evidence) -> News {
+        let effect = self.sessions.retract(server.store, session, server.key, evidence, &self.servers.now());
+        if effect.keep
+            && is_kept(evidence)
+            && let Some(kept) = &self.kept
+        {
+            kept.remove(&server.id, session, evidence);
+        }
+        news(session, server.key, effect)
+    }
+
+    /// A server says that a session is idle there. `None` if that speaks of a turn which never ran there while
+    /// another server is busy with the session: then nobody else should hear of it.
+    pub fn idle(&self, server: &Server, session: &SessionId) -> Option<News> {
+        if self.sessions.idle_is_foreign(server.store, session, server.key, &self.servers.now()) {
+            return None;
+        }
+        Some(self.retract(server, session, Evidence::Busy))
+    }
+
+    /// After a gap in a server's stream: the sessions it is busy with are exactly `busy`, as far as `asked` (the
+    /// directories that were asked) reaches.
+    pub fn confirm_busy(
+        &self,
+        server: &Server,
+        busy: &HashSet<SessionId>,
+        asked: impl Fn(&str) -> bool,
+    ) -> News {
+        let mut news = News::default();
+        for (session, store) in self.sessions.busy_on(server.key) {
+            let directory = self.sessions.describe(&session, &self.servers.now());
+            let reached = directory.iter().any(|known| known.store == store && asked(&known.row.directory));
+            if reached && !busy.contains(&session) {
+                news.add(self.retract(server, &session, Evidence::Busy));
+            }
+        }
+        for session in busy {
+            news.add(self.claim(server, session, Evidence::Busy));
+        }
+        news
+    }
+
+    /// The server for a session that nobody claims; see [`Sessions::choose`].
+    pub fn choose(&self, store: StoreKey, session: &SessionId) -> Option<Owner> {
+        let at_ms = self.clock.now_ms();
+        let snapshot = self.servers.now();
+        let (owner, effect) = self.sessions.choose(store, session, at_ms, &snapshot)?;
+        if effect.keep
+            && owner.evidence == Evidence::Chosen
+            && let (Some(kept), Some(server)) = (&self.kept, snapshot.get(owner.server))
+        {
+            kept.put(&server.id, session, Evidence::Chosen, at_ms);
+        }
+        Some(owner)
+    }
+
+    /// A session was deleted.
+    pub fn delete(&self, store: StoreKey, session: &SessionId) {
+        let snapshot = self.servers.now();
+        for known in self.sessions.describe(session, &snapshot).iter().filter(|known| known.store == store) {
+            for claim in known.claims.iter().filter(|claim| is_kept(claim.evidence)) {
+                if let (Some(kept), Some(server)) = (&self.kept, snapshot.get(claim.server)) {
+                    kept.remove(&server.id, session, claim.evidence);
+                }
+            }
+        }
+        self.sessions.forget(store, session);
+        self.asked.forget_session(session);
+    }
+
+    /// Waits until all claims made so far would survive our own death.
+    pub async fn settled(&self) {
+        if let Some(kept) = &self.kept {
+            kept.settled().await;
+        }
+    }
+}
+
+impl News {
+    /// Adds what another observation changed.
+    pub fn add(&mut self, other: Self) {
+        self.moves.extend(other.moves);
+        self.conflicts.extend(other.conflicts);
+    }
+}
+
+fn news(session: &SessionId, server: ServerKey, effect: Effect) -> News {
+    // A first owner is no move: nobody has had it before.
+    let moved = effect.moved.filter(|(from, _)| from.is_some_and(|owner| owner.evidence.owns()));
+    News {
+        moves: moved.map(|(from, to)| Move { session: session.clone(), from, to }).into_iter().collect(),
+        conflicts: effect
+            .conflict
+            .map(|busy| Conflict { session: session.clone(), busy, other: server })
+            .into_iter()
+            .collect(),
+    }
+}

@@ -1,0 +1,221 @@
+//! Claims that outlive a restart of ours.
+//!
+//! What a server owned by `routed` or stronger evidence, and what was chosen for want of evidence, counts again after
+//! a restart if that very process still runs: the server's id stands in each key, and the id names one process.
+//! `busy` and `viewing` are learned anew.
+//!
+//! Writes go to one thread in the order given, many in one batch. They are handed to the operating system, not forced
+//! to the disk: a killed daemon loses none that [`Kept::settled`] has waited for, a lost machine has no processes
+//! left to own anything.
+
+use std::{collections::HashMap, path::Path, sync::mpsc, thread};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::server::ServerId;
+use crate::domain::{evidence::Evidence, ids::SessionId};
+
+/// How many writes go into one batch. One is a few dozen bytes; a batch stays far below a page of the journal.
+const BATCH: usize = 1024;
+
+/// The kept claims cannot be read or written.
+#[derive(Debug, Error)]
+#[error("the kept claims in the state directory cannot be {what}: {source}")]
+pub struct KeptError {
+    what: &'static str,
+    source: fjall::Error,
+}
+
+/// One kept claim of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptClaim {
+    /// The session claimed.
+    pub session: SessionId,
+    /// By what evidence.
+    pub evidence: Evidence,
+    /// Since when, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// The claims that an earlier run kept, by server. Each is taken once, when its server is met again.
+pub type Remembered = HashMap<ServerId, Vec<KeptClaim>>;
+
+/// A handle to the writing thread; cheap to clone. The thread ends with its last handle.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    writes: mpsc::Sender<Write>,
+}
+
+#[derive(Debug)]
+enum Write {
+    Put { key: Vec<u8>, at_ms: u64 },
+    Remove { key: Vec<u8> },
+    Forget { server: ServerId },
+    Settled(oneshot::Sender<()>),
+}
+
+impl Kept {
+    /// Opens or creates the database in `directory` and reads what an earlier run left there.
+    pub fn open(directory: &Path) -> Result<(Self, Remembered), KeptError> {
+        let opened = |source| KeptError { what: "opened", source };
+        let database = Database::builder(directory).open().map_err(opened)?;
+        let claims = database.keyspace("claims", KeyspaceCreateOptions::default).map_err(opened)?;
+        let remembered = read(&claims).map_err(|source| KeptError { what: "read", source })?;
+        let (writes, receiver) = mpsc::channel();
+        thread::Builder::new()
+            .name(String::from("kept-claims"))
+            .spawn(move || write_all(&database, &claims, &receiver))
+            .map_err(|error| KeptError { what: "written", source: error.into() })?;
+        Ok((Self { writes }, remembered))
+    }
+
+    /// Keeps a claim, or its newer time.
+    pub fn put(&self, server: &ServerId, session: &SessionId, evidence: Evidence, at_ms: u64) {
+        self.write(Write::Put { key: key(server, session, evidence), at_ms });
+    }
+
+    /// Forgets one claim.
+    pub fn remove(&self, server: &ServerId, session: &SessionId, evidence: Evidence) {
+        self.write(Write::Remove { key: key(server, session, evidence) });
+    }
+
+    /// Forgets every claim of a server that has gone.
+    pub fn forget(&self, server: &ServerId) {
+        self.write(Write::Forget { server: server.clone() });
+    }
+
+    /// Waits until everything given before has been written, and so survives our own death.
+    pub async fn settled(&self) {
+        let (done, settled) = oneshot::channel();
+        self.write(Write::Settled(done));
+        // An error says that the writing thread has ended, which it has reported itself.
+        let _ = settled.await;
+    }
+
+    fn write(&self, write: Write) {
+        // Fails only after the writing thread has ended, which it has reported itself.
+        let _ = self.writes.send(write);
+    }
+}
+
+/// Whether claims by this evidence are kept.
+pub fn is_kept(evidence: Evidence) -> bool {
+    match evidence {
+        Evidence::Pinned | Evidence::Emitted | Evidence::Succeeded | Evidence::Routed | Evidence::Chosen => {
+            true
+        }
+        Evidence::Busy
+        | Evidence::Viewing
+        | Evidence::Inherited
+        | Evidence::StartedWith
+        | Evidence::Listed => false,
+    }
+}
+
+/// `<server id> 0 <session id> 0 <evidence>`: all claims of one server stand together.
+fn key(server: &ServerId, session: &SessionId, evidence: Evidence) -> Vec<u8> {
+    [server.0.as_bytes(), session.as_str().as_bytes(), evidence.as_str().as_bytes()].join(&0)
+}
+
+fn parse(key: &[u8], value: &[u8]) -> Option<(ServerId, KeptClaim)> {
+    let mut parts = std::str::from_utf8(key).ok()?.split('\0');
+    let (server, session, evidence) = (parts.next()?, parts.next()?, parts.next()?);
+    let evidence = Evidence::ALL.into_iter().find(|known| known.as_str() == evidence)?;
+    let claim = KeptClaim {
+        session: SessionId::try_new(session).ok()?,
+        evidence,
+        at_ms: u64::from_be_bytes(value.try_into().ok()?),
+    };
+    Some((ServerId(server.into()), claim))
+}
+
+fn read(claims: &Keyspace) -> fjall::Result<Remembered> {
+    let mut remembered = Remembered::new();
+    for entry in claims.iter() {
+        let (key, value) = entry.into_inner()?;
+        match parse(&key, &value) {
+            Some((server, claim)) => remembered.entry(server).or_default().push(claim),
+            // Written by another version. It says nothing we could use; leaving it costs nothing.
+            None => tracing::debug!(key = ?key, "kept claim not understood"),
+        }
+    }
+    Ok(remembered)
+}
+
+fn write_all(database: &Database, claims: &Keyspace, writes: &mpsc::Receiver<Write>) {
+    while let Ok(first) = writes.recv() {
+        let rest = std::iter::from_fn(|| writes.try_recv().ok());
+        let together: Vec<Write> = std::iter::once(first).chain(rest.take(BATCH)).collect();
+        if let Err(error) = write_batch(database, claims, together) {
+            tracing::error!(%error, "claims are no longer kept for the next start; check the disk of the state directory");
+            return;
+        }
+    }
+}
+
+fn write_batch(database: &Database, claims: &Keyspace, writes: Vec<Write>) -> fjall::Result<()> {
+    let mut batch = database.batch().durability(Some(PersistMode::Buffer));
+    let mut waiting = Vec::new();
+    for write in writes {
+        match write {
+            Write::Put { key, at_ms } => batch.insert(claims, key, at_ms.to_be_bytes()),
+            Write::Remove { key } => batch.remove(claims, key),
+            Write::Forget { server } => {
+                // What this batch has put for the server is written first, so that it is found and removed as well.
+                std::mem::replace(&mut batch, database.batch().durability(Some(PersistMode::Buffer)))
+                    .commit()?;
+                let prefix = [server.0.as_bytes(), &[0]].concat();
+                for entry in claims.prefix(prefix) {
+                    batch.remove(claims, entry.key()?);
+                }
+            }
+            Write::Settled(done) => waiting.push(done),
+        }
+    }
+    batch.commit()?;
+    for done in waiting {
+        // Who no longer waits does not mind.
+        let _ = done.send(());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(text: &str) -> SessionId {
+        SessionId::try_new(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_put_is_remembered_by_the_next_run_and_what_was_forgotten_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (ServerId("one".into()), ServerId("two".into()));
+        {
+            let (kept, remembered) = Kept::open(directory.path()).unwrap();
+            assert!(remembered.is_empty());
+            kept.put(&one, &session("ses_a"), Evidence::Routed, 1);
+            kept.put(&one, &session("ses_a"), Evidence::Routed, 7);
+            kept.put(&one, &session("ses_b"), Evidence::Emitted, 2);
+            kept.put(&two, &session("ses_a"), Evidence::Emitted, 3);
+            kept.remove(&one, &session("ses_b"), Evidence::Emitted);
+            kept.forget(&two);
+            kept.settled().await;
+        }
+        let mut reopened = Kept::open(directory.path());
+        // The writing thread of the first run may hold the lock for a moment longer.
+        for _ in 0..100 {
+            if reopened.is_ok() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            reopened = Kept::open(directory.path());
+        }
+        let (_kept, remembered) = reopened.unwrap();
+        let expected = KeptClaim { session: session("ses_a"), evidence: Evidence::Routed, at_ms: 7 };
+        assert_eq!(remembered, Remembered::from([(one, vec![expected])]));
+    }
+}

@@ -1,0 +1,224 @@
+//! One server as we know it.
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    candidate::{Candidate, trimmed},
+    ids::{ServerKey, StoreKey},
+    kind::Kind,
+};
+
+/// A server's public name: stable for the life of its process, also across restarts of ours, and never that of
+/// another process, however pids and ports are used again.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServerId(pub Arc<str>);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a server is reached: plain HTTP on a host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// `host:port`, the host in brackets where it is an IPv6 address.
+    pub authority: Arc<str>,
+    /// The port alone.
+    pub port: u16,
+}
+
+impl Address {
+    /// The address of `host` (an IPv6 address without brackets) and `port`.
+    pub fn new(host: &str, port: u16) -> Self {
+        let authority =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Self { authority: authority.into(), port }
+    }
+
+    /// The address as a URL without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.authority)
+    }
+}
+
+impl From<std::net::SocketAddr> for Address {
+    fn from(address: std::net::SocketAddr) -> Self {
+        Self::new(&address.ip().to_string(), address.port())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.authority)
+    }
+}
+
+/// The process behind a server on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// When it started, in the machine's own unit: with the pid it names one process for as long as the machine runs.
+    pub started: u64,
+    /// When it started, in milliseconds since 1970.
+    pub started_ms: u64,
+}
+
+/// How a server is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It answers.
+    Up,
+    /// Nothing has been heard from it for 25 s: no new work, but its own sessions still go to it.
+    Stalled,
+    /// It wants a password that the configuration does not give.
+    Locked,
+}
+
+impl State {
+    /// The word used in answers, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Stalled => "stalled",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+/// How we learned of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The configuration names its URL.
+    Configured,
+    /// A listening socket of a process that looks like an agent.
+    Socket,
+    /// A port of the configured range.
+    Port,
+}
+
+/// The user and password that a server wants, as the value of an `Authorization` header.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials(Arc<str>);
+
+impl Credentials {
+    /// Basic credentials.
+    pub fn basic(username: &str, password: &str) -> Self {
+        use base64::Engine;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+        Self(format!("Basic {pair}").into())
+    }
+
+    /// The header's value. For the connection to the server only: never log it, never show it to a client.
+    pub fn header(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// The directories in use of one server: its own, and those that its feed or requests through us have named. Nothing
+/// else is ever asked for on our own account, so that no directory is opened which nobody wanted open.
+#[derive(Debug, Default)]
+pub struct Directories(RwLock<BTreeSet<Arc<str>>>);
+
+impl Directories {
+    /// How many directories of one server are remembered. Each costs that server far more than it costs us.
+    const MOST: usize = 1000;
+
+    /// Remembers that `directory` is in use.
+    pub fn note(&self, directory: &str) {
+        let directory = trimmed(directory);
+        if directory.is_empty() || self.0.read().contains(directory) {
+            return;
+        }
+        let mut known = self.0.write();
+        if known.len() < Self::MOST {
+            known.insert(directory.into());
+        }
+    }
+
+    /// Whether `directory` is in use.
+    pub fn contains(&self, directory: &str) -> bool {
+        self.0.read().contains(trimmed(directory))
+    }
+
+    /// Every directory in use, in order of its name.
+    pub fn all(&self) -> Vec<Arc<str>> {
+        self.0.read().iter().cloned().collect()
+    }
+}
+
+/// A running agent process that we can reach, or could with the right password.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Our key for it.
+    pub key: ServerKey,
+    /// Its public name.
+    pub id: ServerId,
+    /// Where it is reached.
+    pub address: Address,
+    /// What it wants to be told before it answers.
+    pub credentials: Option<Credentials>,
+    /// How it was started.
+    pub kind: Kind,
+    /// Its process, where it runs on this machine and we may look.
+    pub process: Option<ServerProcess>,
+    /// The store it reads and writes.
+    pub store: StoreKey,
+    /// The directory it serves when a request names none.
+    pub directory: Option<Arc<str>>,
+    /// The root of the working tree around that directory.
+    pub worktree: Option<Arc<str>>,
+    /// The project of that directory.
+    pub project: Option<Arc<str>>,
+    /// Its version.
+    pub version: Option<Arc<str>>,
+    /// How it is doing.
+    pub state: State,
+    /// When we first reached it, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// How we learned of it, each way once.
+    pub sources: Vec<Source>,
+    /// Whether the configuration makes it the default.
+    pub preferred: bool,
+    /// The directories in use.
+    pub directories: Arc<Directories>,
+}
+
+impl Server {
+    /// Whether new work may go to it.
+    pub fn answering(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// What a choice looks at.
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            server: self.key,
+            kind: self.kind,
+            directory: self.directory.clone(),
+            plugin: false,
+            preferred: self.preferred,
+            answering: self.answering(),
+            started_ms: self.process.map(|process| process.started_ms),
+            port: self.address.port,
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Every session we know, with its claims: the table that routing reads.
+//!
+//! A sharded map with one entry for each session id; an entry holds one record for each store that has the id, nearly
+//! always one. The owner is resolved when claims change and only read by requests. No guard of the map is held while
+//! the map is touched again: what concerns a parent is read first and passed along.
+
+use dashmap::{DashMap, mapref::entry::Entry};
+use foldhash::fast::RandomState;
+use thin_vec::ThinVec;
+
+use super::{names::Names, record::Record, server::Server, servers::Snapshot};
+use crate::domain::{
+    candidate,
+    claim::{Claim, Claims},
+    evidence::Evidence,
+    ids::{ServerKey, SessionId, StoreKey},
+    ownership::{Owner, Witness, resolve},
+    session::SessionRow,
+};
+
+/// How many generations of sub-agents are followed up to the session that a person started.
+const GENERATIONS: usize = 8;
+
+/// What we know of a session id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Never seen.
+    Unknown,
+    /// In one store; with its owner, if evidence names one.
+    In(StoreKey, Option<Owner>),
+    /// In several stores, which makes it several sessions.
+    InSeveral(Vec<StoreKey>),
+}
+
+/// What a claim changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Owner before and after, if it is another server now.
+    pub moved: Option<(Option<Owner>, Option<Owner>)>,
+    /// Another live server is busy with the session while this one runs a turn of it, and nobody was told yet.
+    pub conflict: Option<ServerKey>,
+    /// The claim changed what would be known after a restart.
+    pub keep: bool,
+}
+
+/// A session as people see it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its row.
+    pub row: SessionRow,
+    /// The store it stands in.
+    pub store: StoreKey,
+    /// Who owns it, by evidence.
+    pub owner: Option<Owner>,
+    /// All claims on it.
+    pub claims: Claims,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    records: DashMap<SessionId, ThinVec<Record>, RandomState>,
+    names: Names,
+}
+
+impl Sessions {
+    /// Who has this session. Runs on every request.
+    pub fn find(&self, session: &SessionId, servers: &Snapshot) -> Found {
+        let parent = {
+            let Some(records) = self.records.get(session) else { return Found::Unknown };
+            let record = match records.as_slice() {
+                [record] => record,
+                several => return Found::InSeveral(several.iter().map(|record| record.store).collect()),
+            };
+            match (&record.owner, &record.parent) {
+                (Some(owner), _) if owner.evidence > Evidence::Inherited && servers.lives(owner.server) => {
+                    return Found::In(record.store, Some(*owner));
+                }
+                (owner, None) if owner.is_none_or(|owner| servers.lives(owner.server)) => {
+                    return Found::In(record.store, *owner);
+                }
+                _ => record.store,
+            }
+        };
+        Found::In(parent, self.owner_in(session, parent, servers))
+    }
+
+    /// The owner of a session in one store, its parents asked where its own evidence is weaker than theirs.
+    pub fn owner_in(&self, session: &SessionId, store: StoreKey, servers: &Snapshot) -> Option<Owner> {
+        self.inherited(session, store, servers, GENERATIONS)
+    }
+
+    fn inherited(
+        &self,
+        session: &SessionId,
+        store: StoreKey,
+        servers: &Snapshot,
+        generations: usize,
+    ) -> Option<Owner> {
+        let (claims, parent) =
+            self.with(session, store, |record| (record.claims.clone(), record.parent.clone()))?;
+        let parent = parent
+            .filter(|_| generations > 0)
+            .and_then(|parent| self.inherited(&parent, store, servers, generations - 1));
+        resolve(&claims, parent, servers)
+    }
+
+    /// Adds or renews a claim.
+    pub fn claim(&self, store: StoreKey, session: &SessionId, claim: Claim, servers: &Snapshot) -> Effect {
+        self.change(store, session, |record| {
+            let newest_of_kind = record
+                .claims
+                .iter()
+                .filter(|known| known.evidence == claim.evidence)
+                .max_by_key(|known| known.at_ms)
+                .map(|known| known.server);
+            let conflict = conflict(&record.claims, claim, servers);
+            let changed = record.claims.assert(claim);
+            let before = record.settle(servers);
+            Effect {
+                moved: moved(before, record.owner),
+                conflict,
+                // A renewal by the server that spoke last decides nothing anew: streams renew at every word.
+                keep: changed && newest_of_kind != Some(claim.server),
+            }
+        })
+    }
+
+    /// Takes back a claim.
+    pub fn retract(
+        &self,
+        store: StoreKey,
+        session: &SessionId,
+        server: ServerKey,
+        evidence: Evidence,
+        servers: &Snapshot,
+    ) -> Effect {
+        self.change_known(store, session, |record| {
+            let keep = record.claims.retract(server, evidence);
+            let before = record.settle(servers);
+            Effect { moved: moved(before, record.owner), conflict: None, keep }
+        })
+        .unwrap_or_default()
+    }
+
+    /// Whether another live server than `server` is busy with the session while `server` is not: then an idle from
+    /// `server` speaks of a turn that never ran there.
+    pub fn idle_is_foreign(
+        &self,
+        store: StoreKey,
+        session: &SessionId,
+        server: ServerKey,
+        servers: &Snapshot,
+    ) -> bool {
+        self.with(session, store, |record| {
+            record.claims.held_since(server, Evidence::Busy).is_none()
+                && record
+                    .claims
+                    .iter()
+                    .any(|claim| claim.evidence == Evidence::Busy && servers.lives(claim.server))
+        })
+        .unwrap_or(false)
+    }
+
+    /// Takes over what a list or an event tells of a session. An older row than the known one changes nothing but the
+    /// round in which it was seen. Tells whether the session is new to us.
+    pub fn row(&self, store: StoreKey, row: &SessionRow, round: u32) -> bool {
+        let (directory, project) = (self.names.number(&row.directory), self.names.number(&row.project));
+        let known = self.with(&row.id, store, |_| ()).is_some();
+        self.change(store, &row.id, |record| {
+            record.round = record.round.max(round);
+            if row.updated_ms >= record.updated_ms {
+                record.updated_ms = row.updated_ms;
+                record.directory = directory;
+                record.project = project;
+                record.parent = row.parent.clone().map(Box::new);
+                if *record.title != *row.title {
+                    record.title = Box::from(&*row.title);
+                }
+            }
+        });
+        !known
+    }
+
+    /// The last known change of a session, in milliseconds since 1970 by its server's clock, and its project.
+    pub fn last_change(&self, store: StoreKey, session: &SessionId) -> Option<(u64, std::sync::Arc<str>)> {
+        let (updated_ms, project) =
+            self.with(session, store, |record| (record.updated_ms, record.project))?;
+        Some((updated_ms, self.names.text(project)))
+    }
+
+    /// Forgets a session that its store no longer has.
+    pub fn forget(&self, store: StoreKey, session: &SessionId) -> bool {
+        let Entry::Occupied(mut entry) = self.records.entry(session.clone()) else { return false };
+        let records = entry.get_mut();
+        let before = records.len();
+        records.retain(|record| record.store != store);
+        let forgotten = records.len() < before;
+        if records.is_empty() {
+            entry.remove();
+        }
+        forgotten
+    }
+
+    /// Everything known of a session, once for each store that has it.
+    pub fn describe(&self, session: &SessionId, servers: &Snapshot) -> Vec<Known> {
+        let stores: Vec<StoreKey> = match self.records.get(session) {
+            Some(records) => records.iter().map(|record| record.store).collect(),
+            None => return Vec::new(),
+        };
+        stores
+            .into_iter()
+            .filter_map(|store| {
+                let known = self.with(session, store, |record| self.known(session, record))?;
+                Some(Known { owner: self.owner_in(session, store, servers), ..known })
+            })
+            .collect()
+    }
+
+    /// Visits every session. Owners are those by the session's own claims; a guard of the map is held meanwhile, so
+    /// `visit` must not touch the map.
+    pub fn for_each(
+        &self,
+        mut visit: impl FnMut(&SessionId, StoreKey, Option<Owner>, u64, &dyn Fn() -> Known),
+    ) {
+        for entry in &self.records {
+            for record in entry.value() {
+                let known = || self.known(entry.key(), record);
+                visit(entry.key(), record.store, record.owner, record.updated_ms, &known);
+            }
+        }
+    }
+
+    /// How many sessions are known.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The server for a session that nobody claims: chosen once among the servers of its store, by a rule that always
+    /// gives the same answer, and kept as a claim. `None` if no server of the store lives.
+    pub fn choose(
+        &self,
+        store: StoreKey,
+        session: &SessionId,
+        now_ms: u64,
+        servers: &Snapshot,
+    ) -> Option<(Owner, Effect)> {
+        let (directory, updated_ms) = self
+            .with(session, store, |record| (record.directory, record.updated_ms))
+            .unwrap_or((Names::NONE, 0));
+        let directory = self.names.text(directory);
+        let directory = Some(&*directory).filter(|directory| !directory.is_empty());
+        let server = candidate::for_session(&servers.candidates(Some(store)), directory, updated_ms)?;
+        let claim = Claim { server, evidence: Evidence::Chosen, at_ms: now_ms };
+        let effect = self.claim(store, session, claim, servers);
+        Some((self.owner_in(session, store, servers)?, effect))
+    }
+
+    /// Computes the owners anew of all sessions that `server` owned or claims. Call it after the server has left the
+    /// snapshot or has come into it. Returns what moved.
+    pub fn resettle(
+        &self,
+        server: ServerKey,
+        servers: &Snapshot,
+    ) -> Vec<(SessionId, StoreKey, Option<Owner>, Option<Owner>)> {
+        let mut moves = Vec::new();
+        for mut entry in self.records.iter_mut() {
+            let (session, records) = entry.pair_mut();
+            for record in records.iter_mut() {
+                if record.claims.iter().any(|claim| claim.server == server) {
+                    let before = record.settle(servers);
+                    if let Some((from, to)) = moved(before, record.owner) {
+                        moves.push((session.clone(), record.store, from, to));
+                    }
+                }
+            }
+        }
+        moves
+    }
+
+    /// Lets `heir` succeed a server that has gone: it claims what that one claimed, one step weaker.
+    pub fn succeed(&self, gone: ServerKey, heir: &Server, now_ms: u64, servers: &Snapshot) {
+        for mut entry in self.records.iter_mut() {
+            for record in entry.value_mut().iter_mut().filter(|record| record.store == heir.store) {
+                if record.claims.iter().any(|claim| claim.server == gone && claim.evidence.owns()) {
+                    record.claims.assert(Claim {
+                        server: heir.key,
+                        evidence: Evidence::Succeeded,
+                        at_ms: now_ms,
+                    });
+                    record.settle(servers);
+                }
+            }
+        }
+    }
+
+    /// Drops the claims of servers that will not come back.
+    pub fn drop_claims(&self, gone: &[ServerKey], servers: &Snapshot) {
+        for mut entry in self.records.iter_mut() {
+            for record in entry.value_mut().iter_mut() {
+                if record.claims.keep(|claim| !gone.contains(&claim.server)) {
+                    record.settle(servers);
+                }
+            }
+        }
+    }
+
+    /// The sessions that `server` has said it is busy with.
+    pub fn busy_on(&self, server: ServerKey) -> Vec<(SessionId, StoreKey)> {
+        let mut busy = Vec::new();
+        for entry in &self.records {
+            for record in entry.value() {
+                if record.claims.held_since(server, Evidence::Busy).is_some() {
+                    busy.push((entry.key().clone(), record.store));
+                }
+            }
+        }
+        busy
+    }
+
+    /// Moves what is known under a provisional store to the real one, once that is known.
+    pub fn rehome(&self, from: StoreKey, to: StoreKey, servers: &Snapshot) {
+        let there: Vec<SessionId> = self
+            .records
+            .iter()
+            .filter(|entry| entry.value().iter().any(|record| record.store == from))
+            .map(|entry| entry.key().clone())
+            .collect();
+        for session in there {
+            let Some(mut records) = self.records.get_mut(&session) else { continue };
+            let Some(place) = records.iter().position(|record| record.store == from) else { continue };
+            let mut moving = records.remove(place);
+            match records.iter_mut().find(|record| record.store == to) {
+                Some(record) => {
+                    for claim in moving.claims.iter() {
+                        record.claims.assert(*claim);
+                    }
+                    record.settle(servers);
+                }
+                None => {
+                    moving.store = to;
+                    records.push(moving);
+                }
+            }
+        }
+    }
+
+    /// The sessions of a store that were listed in an earlier round but not in `round`.
+    pub fn missing_since(&self, store: StoreKey, round: u32) -> Vec<SessionId> {
+        let mut missing = Vec::new();
+        for entry in &self.records {
+            let unseen = |record: &Record| record.store == store && (1..round).contains(&record.round);
+            if entry.value().iter().any(unseen) {
+                missing.push(entry.key().clone());
+            }
+        }
+        missing
+    }
+
+    fn known(&self, session: &SessionId, record: &Record) -> Known {
+        Known {
+            row: SessionRow {
+                id: session.clone(),
+                directory: self.names.text(record.directory),
+                project: self.names.text(record.project),
+                title: (*record.title).into(),
+                parent: record.parent.as_deref().cloned(),
+                created_ms: 0,
+                updated_ms: record.updated_ms,
+            },
+            store: record.store,
+            owner: record.owner,
+            claims: record.claims.clone(),
+        }
+    }
+
+    fn with<T>(&self, session: &SessionId, store: StoreKey, read: impl FnOnce(&Record) -> T) -> Option<T> {
+        let records = self.records.get(session)?;
+        records.iter().find(|record| record.store == store).map(read)
+    }
+
+    fn change<T>(&self, store: StoreKey, session: &SessionId, change: impl FnOnce(&mut Record) -> T) -> T {
+        let mut records = match self.records.get_mut(session) {
+            Some(records) => records,
+            None => self.records.entry(session.clone()).or_default(),
+        };
+        let place = records.iter().position(|record| record.store == store).unwrap_or_else(|| {
+            records.reserve_exact(1);
+            records.push(Record::new(store));
+            records.len() - 1
+        });
+        change(&mut records[place])
+    }
+
+    fn change_known<T>(
+        &self,
+        store: StoreKey,
+        session: &SessionId,
+        change: impl FnOnce(&mut Record) -> T,
+    ) -> Option<T> {
+        let mut records = self.records.get_mut(session)?;
+        records.iter_mut().find(|record| record.store == store).map(change)
+    }
+}
+
+fn moved(before: Option<Owner>, after: Option<Owner>) -> Option<(Option<Owner>, Option<Owner>)> {
+    let server = |owner: Option<Owner>| owner.map(|owner| owner.server);
+    (server(before) != server(after)).then_some((before, after))
+}
+
+/// The live server that is busy with the session while `claim` says that another runs a turn of it, unless the other
+/// has said so before.
+fn conflict(claims: &Claims, claim: Claim, servers: &Snapshot) -> Option<ServerKey> {
+    if !matches!(claim.evidence, Evidence::Busy | Evidence::Emitted) {
+        return None;
+    }
+    let busy = claims.iter().find(|known| {
+        known.evidence == Evidence::Busy && known.server != claim.server && servers.lives(known.server)
+    })?;
+    let said_before = [Evidence::Busy, Evidence::Emitted]
+        .into_iter()
+        .filter_map(|evidence| claims.held_since(claim.server, evidence))
+        .any(|at_ms| at_ms >= busy.at_ms);
+    (!said_before).then_some(busy.server)
+}
