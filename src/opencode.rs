@@ -1,0 +1,4 @@
+//! The agent's protocol: its paths, shapes and events. Nothing here knows of us.
+
+pub mod lists;
+pub mod operations;
