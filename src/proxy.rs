@@ -1,0 +1,5 @@
+//! From a request to the server that must have it, and back.
+
+pub mod body;
+pub mod headers;
+pub mod upstream;

@@ -1,0 +1,213 @@
+//! The connections to one server.
+//!
+//! Idle connections are used again last in, first out, so that a quiet proxy keeps few. A request goes out once: it
+//! comes back to the caller, body untouched, exactly when none of it was written; after that a failure is the answer,
+//! since nobody can know what the server has made of it.
+
+use std::{
+    io,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request, Response, uri::Authority};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::body::{RequestBody, UpstreamBody};
+use crate::registry::server::{Credentials, Server};
+
+/// How long an idle connection is used again. Shorter than any server of this kind keeps one open, so that a request
+/// rarely meets a connection that is just being closed.
+const IDLE_FOR: Duration = Duration::from_secs(4);
+
+/// How many idle connections are kept. More than that only a burst leaves behind.
+const MOST_IDLE: usize = 256;
+
+/// Why a server gave no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// No connection could be made; nothing was sent.
+    #[error("cannot connect to {authority}: {source}")]
+    Connect {
+        /// Where to.
+        authority: Authority,
+        /// Why not.
+        source: io::Error,
+        /// The request, as it was given.
+        request: Box<Request<RequestBody>>,
+    },
+    /// No connection was made in time; nothing was sent.
+    #[error("{authority} did not take a connection within {waited:?}")]
+    ConnectTimeout {
+        /// Where to.
+        authority: Authority,
+        /// How long it had.
+        waited: Duration,
+        /// The request, as it was given.
+        request: Box<Request<RequestBody>>,
+    },
+    /// The connection broke after the request, or a part of it, had been sent, and before an answer began.
+    #[error("{authority} broke off before it answered: {source}")]
+    Broke {
+        /// Where to.
+        authority: Authority,
+        /// How.
+        source: hyper::Error,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Upstream {
+    me: Weak<Self>,
+    authority: Authority,
+    mark: HeaderValue,
+    authorization: Option<HeaderValue>,
+    connect_timeout: Duration,
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// A connection in use.
+#[derive(Debug)]
+pub struct Lease {
+    sender: SendRequest<RequestBody>,
+    upstream: Weak<Upstream>,
+}
+
+impl Upstream {
+    /// The connections to `server`; none is made yet. `None` if its address cannot stand in a URL.
+    pub fn new(server: &Server, connect_timeout: Duration) -> Option<Arc<Self>> {
+        let authority: Authority = server.address.authority.parse().ok()?;
+        let mark = HeaderValue::from_str(authority.as_str()).ok()?;
+        let authorization = server.credentials.as_ref().map(Credentials::header).map(HeaderValue::from_str);
+        let mut authorization = authorization.transpose().ok()?;
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        Some(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            authority,
+            mark,
+            authorization,
+            connect_timeout,
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// `host:port`, ready to stand in a header.
+    pub fn mark(&self) -> &HeaderValue {
+        &self.mark
+    }
+
+    /// What the server wants to be told before it answers.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// Sends `request` (its URI in origin form) and waits for the head of the answer, however long that takes.
+    /// Dropping the future closes the connection.
+    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<UpstreamBody>, SendError> {
+        while let Some(mut sender) = self.take_idle() {
+            if sender.ready().await.is_err() {
+                continue;
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.lend(sender, response)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(self.broke(error.into_error())),
+                },
+            }
+        }
+        let (mut sender, request) = self.connect(request).await?;
+        let sent = sender.try_send_request(request).await;
+        sent.map(|response| self.lend(sender, response)).map_err(|error| self.broke(error.into_error()))
+    }
+
+    async fn connect(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(SendRequest<RequestBody>, Request<RequestBody>), SendError> {
+        let authority = || self.authority.clone();
+        let failed = |source, request| SendError::Connect {
+            authority: authority(),
+            source,
+            request: Box::new(request),
+        };
+        let stream = match timeout(self.connect_timeout, TcpStream::connect(self.authority.as_str())).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(source)) => return Err(failed(source, request)),
+            Err(_) => {
+                let (authority, waited) = (authority(), self.connect_timeout);
+                return Err(SendError::ConnectTimeout { authority, waited, request: Box::new(request) });
+            }
+        };
+        if let Err(source) = stream.set_nodelay(true) {
+            return Err(failed(source, request));
+        }
+        match http1::handshake(TokioIo::new(stream)).await {
+            Ok((sender, connection)) => {
+                // Ends with the connection; what goes wrong on it is told to whoever waits for the answer.
+                tokio::spawn(connection.with_upgrades());
+                Ok((sender, request))
+            }
+            Err(error) => Err(failed(io::Error::other(error), request)),
+        }
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
+        let mut idle = self.idle.lock();
+        while let Some(Idle { sender, since }) = idle.pop() {
+            if since.elapsed() > IDLE_FOR {
+                // All below it are older still.
+                idle.clear();
+                return None;
+            }
+            if !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Closes the connections that have been idle for too long.
+    pub fn close_idle(&self) {
+        self.idle.lock().retain(|idle| idle.since.elapsed() <= IDLE_FOR && !idle.sender.is_closed());
+    }
+
+    fn lend(&self, sender: SendRequest<RequestBody>, response: Response<Incoming>) -> Response<UpstreamBody> {
+        let lease = Lease { sender, upstream: self.me.clone() };
+        response.map(|incoming| UpstreamBody::new(incoming, lease))
+    }
+
+    fn broke(&self, source: hyper::Error) -> SendError {
+        SendError::Broke { authority: self.authority.clone(), source }
+    }
+}
+
+impl Lease {
+    /// Leaves the connection to the next request, once its answer has been read to the end.
+    pub(super) fn give_back(self) {
+        let Some(upstream) = self.upstream.upgrade() else { return };
+        if self.sender.is_closed() {
+            return;
+        }
+        let mut idle = upstream.idle.lock();
+        if idle.len() < MOST_IDLE {
+            idle.push(Idle { sender: self.sender, since: Instant::now() });
+        }
+    }
+}
