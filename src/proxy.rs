@@ -2,4 +2,7 @@
 
 pub mod body;
 pub mod headers;
+pub mod named;
+pub mod route;
+pub mod sticky;
 pub mod upstream;

@@ -146,8 +146,15 @@ mod tests {
     #[test]
     fn a_terminal_is_not_chosen_for_living_in_a_parent_directory() {
         let all = [server(1, Kind::Tui, "/a"), server(2, Kind::Serve, "/z")];
-        assert_eq!(for_directory(&all, "/a/b"), Some(ServerKey(2)));
-        assert_eq!(for_directory(&all, "/a"), Some(ServerKey(1)));
+        assert_eq!(for_directory(&all, "/a/b", |_| false), None);
+        assert_eq!(for_directory(&all, "/a", |_| false), Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn a_server_that_has_the_directory_open_comes_before_one_that_merely_lies_above_it() {
+        let all = [server(1, Kind::Serve, "/a"), server(2, Kind::Serve, "/z"), server(3, Kind::Tui, "/a/b")];
+        assert_eq!(for_directory(&all[..2], "/a/b", |key| key == ServerKey(2)), Some(ServerKey(2)));
+        assert_eq!(for_directory(&all, "/a/b", |key| key == ServerKey(2)), Some(ServerKey(3)));
     }
 
     #[test]

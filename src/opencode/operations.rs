@@ -118,11 +118,12 @@ pub fn subject<'p>(method: &Method, path: &'p str) -> Subject<'p> {
 }
 
 fn first_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
-    let reads = *method == Method::GET || *method == Method::HEAD;
+    let reads = *method == Method::GET;
     match segments {
         ["session"] if reads => Subject::List(List::Sessions),
-        ["session"] => Subject::NewSession,
-        ["session", "status"] => Subject::List(List::SessionStatus),
+        ["session"] if *method == Method::POST => Subject::NewSession,
+        ["session"] => Subject::Directory,
+        ["session", "status"] if reads => Subject::List(List::SessionStatus),
         ["session", id] => {
             Subject::Session { id, act: if *method == Method::DELETE { Act::Delete } else { Act::Other } }
         }
@@ -138,18 +139,18 @@ fn first_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
         ["experimental", "session", id, "background"] => Subject::Session { id, act: Act::Turn },
         ["experimental", "session", id, ..] => Subject::Session { id, act: Act::Other },
 
-        ["permission"] => Subject::List(List::Permissions),
-        ["question"] => Subject::List(List::Questions),
+        ["permission"] if reads => Subject::List(List::Permissions),
+        ["question"] if reads => Subject::List(List::Questions),
         ["permission" | "question", id, ..] => Subject::Request { id, session: None },
 
         ["pty"] if reads => Subject::List(List::Terminals),
-        ["pty"] => Subject::NewTerminal,
-        ["pty", "shells"] => Subject::Directory,
+        ["pty"] if *method == Method::POST => Subject::NewTerminal,
+        ["pty"] | ["pty", "shells"] => Subject::Directory,
         ["pty", id, ..] => Subject::Terminal { id },
 
-        ["project"] => Subject::List(List::Projects),
-        ["event"] => Subject::Stream(Stream::Directory),
-        ["global", "event"] => Subject::Stream(Stream::Global),
+        ["project"] if reads => Subject::List(List::Projects),
+        ["event"] if reads => Subject::Stream(Stream::Directory),
+        ["global", "event"] if reads => Subject::Stream(Stream::Global),
 
         ["tui", "select-session"] | ["sync", ..] => Subject::NamedInBody,
         ["experimental", "control-plane", "move-session"] | ["experimental", "workspace", "warp"] => {
@@ -181,23 +182,25 @@ fn first_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
 
 /// The interface below `/api`.
 fn second_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
-    let reads = *method == Method::GET || *method == Method::HEAD;
+    let reads = *method == Method::GET;
     match segments {
         ["session"] if reads => Subject::List(List::ApiSessions),
-        ["session"] => Subject::NewSession,
-        ["session", "active"] => Subject::List(List::ActiveSessions),
+        ["session"] if *method == Method::POST => Subject::NewSession,
+        ["session"] => Subject::Directory,
+        ["session", "active"] if reads => Subject::List(List::ActiveSessions),
         ["session", id, "prompt" | "compact"] => Subject::Session { id, act: Act::Turn },
         ["session", session, "permission" | "question", id, ..] => {
             Subject::Request { id, session: Some(session) }
         }
         ["session", id, ..] => Subject::Session { id, act: Act::Other },
 
-        ["permission", "request"] => Subject::List(List::ApiPermissions),
-        ["question", "request"] => Subject::List(List::ApiQuestions),
+        ["permission", "request"] if reads => Subject::List(List::ApiPermissions),
+        ["question", "request"] if reads => Subject::List(List::ApiQuestions),
         ["pty"] if reads => Subject::List(List::ApiTerminals),
-        ["pty"] => Subject::NewTerminal,
+        ["pty"] if *method == Method::POST => Subject::NewTerminal,
+        ["pty"] => Subject::Directory,
         ["pty", id, ..] => Subject::Terminal { id },
-        ["event"] => Subject::Stream(Stream::Api),
+        ["event"] if reads => Subject::Stream(Stream::Api),
 
         ["integration", "attempt", id, ..] => Subject::Request { id, session: None },
         ["integration", name, "connect", "oauth"] => Subject::Flow { name, step: Step::First },

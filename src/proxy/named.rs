@@ -1,0 +1,104 @@
+//! What a request names beside its path: a directory, a session, a server.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::headers;
+
+/// What stays as it is in the value of a query.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// The directory a request names. The query comes before the header, as servers read it; both may be encoded.
+pub fn directory<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<Cow<'r, str>> {
+    let in_query = uri.query().and_then(|query| value(query, &["directory", "location[directory]"]));
+    let named = in_query.or_else(|| {
+        let raw = headers.get(headers::DIRECTORY)?.as_bytes();
+        Some(percent_decode_str(std::str::from_utf8(raw).ok()?).decode_utf8_lossy())
+    });
+    named.filter(|directory| !directory.is_empty())
+}
+
+/// The session a query names.
+pub fn session(uri: &Uri) -> Option<Cow<'_, str>> {
+    value(uri.query()?, &["sessionID", "session"]).filter(|id| id.starts_with("ses_"))
+}
+
+/// The server a client asks for.
+pub fn server(headers: &HeaderMap) -> Option<&str> {
+    headers.get(headers::SERVER)?.to_str().ok()
+}
+
+/// The path and query of `uri` with `directory` named, and no other. The rest stays byte for byte.
+pub fn with_directory(uri: &Uri, directory: &str) -> String {
+    let kept = uri.query().unwrap_or_default().split('&').filter(|pair| {
+        let (key, _) = pair.split_once('=').unwrap_or((pair, ""));
+        !pair.is_empty() && !matches!(&*decode(key), "directory" | "location[directory]")
+    });
+    let mut text = format!("{}?directory={}", uri.path(), utf8_percent_encode(directory, PLAIN));
+    for pair in kept {
+        text.push('&');
+        text.push_str(pair);
+    }
+    text
+}
+
+/// The decoded value of the first parameter in `query` that has one of these `keys`.
+fn value<'q>(query: &'q str, keys: &[&str]) -> Option<Cow<'q, str>> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        keys.contains(&&*decode(key)).then(|| decode(value))
+    })
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        return Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned());
+    }
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_query_comes_before_the_header_and_both_may_be_encoded() {
+        let mut headers = HeaderMap::new();
+        headers.insert(headers::DIRECTORY, "/from%20header".parse().unwrap());
+        assert_eq!(directory(&uri("/x?a=1"), &headers).unwrap(), "/from header");
+        assert_eq!(directory(&uri("/x?a=1&directory=%2Ffrom%2Fquery"), &headers).unwrap(), "/from/query");
+        assert_eq!(directory(&uri("/x?location%5Bdirectory%5D=/a+b"), &headers).unwrap(), "/a b");
+        assert_eq!(directory(&uri("/x?location[directory]=/a"), &headers).unwrap(), "/a");
+        assert_eq!(directory(&uri("/x?directory="), &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_raw_header_that_is_no_ascii_is_read_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert(headers::DIRECTORY, http::HeaderValue::from_bytes("/tmp/né".as_bytes()).unwrap());
+        assert_eq!(directory(&uri("/x"), &headers).unwrap(), "/tmp/né");
+    }
+
+    #[test]
+    fn naming_a_directory_replaces_the_one_named_before_and_nothing_else() {
+        let named = with_directory(&uri("/permission/per_1/reply?x=%2f&directory=/wrong&y"), "/a b/ü%");
+        assert_eq!(named, "/permission/per_1/reply?directory=/a%20b/%C3%BC%25&x=%2f&y");
+    }
+
+    proptest! {
+        #[test]
+        fn a_directory_that_was_named_is_read_back(name in "\\PC{1,40}") {
+            let named = uri(&with_directory(&uri("/x"), &name));
+            prop_assert_eq!(directory(&named, &HeaderMap::new()).unwrap(), name);
+        }
+    }
+}
