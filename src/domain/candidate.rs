@@ -76,16 +76,25 @@ pub fn for_session(candidates: &[Candidate], directory: Option<&str>, updated_ms
         .map(|candidate| candidate.server)
 }
 
-/// The server for a directory: its own first, then one that lies above it, then the default.
-pub fn for_directory(candidates: &[Candidate], directory: &str) -> Option<ServerKey> {
-    let order = |candidate: &&Candidate| {
-        let coverage = coverage(candidate, directory);
-        (!candidate.answering, Reverse(coverage), suitability(candidate), candidate.port, candidate.server)
+/// The server for a directory: its own first, then one that has it open already, then one that lies above it. `None`
+/// if none of these exists: then the default serves it, as it serves everything.
+pub fn for_directory(
+    candidates: &[Candidate],
+    directory: &str,
+    open: impl Fn(ServerKey) -> bool,
+) -> Option<ServerKey> {
+    let nearness = |candidate: &Candidate| match coverage(candidate, directory) {
+        usize::MAX => usize::MAX,
+        _ if open(candidate.server) => usize::MAX - 1,
+        coverage => coverage,
     };
     candidates
         .iter()
-        .filter(|candidate| takes_work(candidate))
-        .min_by_key(order)
+        .filter(|candidate| takes_work(candidate) && nearness(candidate) > 0)
+        .min_by_key(|candidate| {
+            let nearness = Reverse(nearness(candidate));
+            (!candidate.answering, nearness, suitability(candidate), candidate.port, candidate.server)
+        })
         .map(|candidate| candidate.server)
 }
 
