@@ -1,8 +1,13 @@
 //! From a request to the server that must have it, and back.
 
+pub mod answer;
 pub mod body;
+pub mod forward;
 pub mod headers;
+pub mod learn;
 pub mod named;
 pub mod route;
+pub mod router;
 pub mod sticky;
+pub mod upgrade;
 pub mod upstream;

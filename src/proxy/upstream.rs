@@ -30,33 +30,37 @@ const IDLE_FOR: Duration = Duration::from_secs(4);
 /// How many idle connections are kept. More than that only a burst leaves behind.
 const MOST_IDLE: usize = 256;
 
-/// Why a server gave no answer.
+/// Why no connection to a server came about.
 #[derive(Debug, Error)]
-pub enum SendError {
-    /// No connection could be made; nothing was sent.
+pub enum ConnectError {
+    /// It was refused, or failed otherwise.
     #[error("cannot connect to {authority}: {source}")]
-    Connect {
+    Failed {
         /// Where to.
         authority: Authority,
         /// Why not.
         source: io::Error,
-        /// The request, as it was given.
-        request: Box<Request<RequestBody>>,
     },
-    /// No connection was made in time; nothing was sent.
+    /// It took too long.
     #[error("{authority} did not take a connection within {waited:?}")]
-    ConnectTimeout {
+    TimedOut {
         /// Where to.
         authority: Authority,
         /// How long it had.
         waited: Duration,
-        /// The request, as it was given.
-        request: Box<Request<RequestBody>>,
     },
+}
+
+/// Why a server gave no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// Nothing was sent; the request comes back as it was given.
+    #[error("{0}")]
+    Unsent(#[source] ConnectError, Box<Request<RequestBody>>),
     /// The connection broke after the request, or a part of it, had been sent, and before an answer began.
     #[error("{authority} broke off before it answered: {source}")]
     Broke {
-        /// Where to.
+        /// Who.
         authority: Authority,
         /// How.
         source: hyper::Error,
@@ -132,40 +136,32 @@ impl Upstream {
                 },
             }
         }
-        let (mut sender, request) = self.connect(request).await?;
-        let sent = sender.try_send_request(request).await;
-        sent.map(|response| self.lend(sender, response)).map_err(|error| self.broke(error.into_error()))
+        let mut sender = match self.connect().await {
+            Ok(sender) => sender,
+            Err(error) => return Err(SendError::Unsent(error, Box::new(request))),
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(self.lend(sender, response)),
+            Err(error) => Err(self.broke(error.into_error())),
+        }
     }
 
-    async fn connect(
-        &self,
-        request: Request<RequestBody>,
-    ) -> Result<(SendRequest<RequestBody>, Request<RequestBody>), SendError> {
-        let authority = || self.authority.clone();
-        let failed = |source, request| SendError::Connect {
-            authority: authority(),
-            source,
-            request: Box::new(request),
-        };
-        let stream = match timeout(self.connect_timeout, TcpStream::connect(self.authority.as_str())).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(source)) => return Err(failed(source, request)),
-            Err(_) => {
-                let (authority, waited) = (authority(), self.connect_timeout);
-                return Err(SendError::ConnectTimeout { authority, waited, request: Box::new(request) });
-            }
-        };
-        if let Err(source) = stream.set_nodelay(true) {
-            return Err(failed(source, request));
-        }
-        match http1::handshake(TokioIo::new(stream)).await {
-            Ok((sender, connection)) => {
-                // Ends with the connection; what goes wrong on it is told to whoever waits for the answer.
-                tokio::spawn(connection.with_upgrades());
-                Ok((sender, request))
-            }
-            Err(error) => Err(failed(io::Error::other(error), request)),
-        }
+    async fn connect(&self) -> Result<SendRequest<RequestBody>, ConnectError> {
+        let failed = |source| ConnectError::Failed { authority: self.authority.clone(), source };
+        let connecting = timeout(self.connect_timeout, TcpStream::connect(self.authority.as_str()));
+        let stream = connecting
+            .await
+            .map_err(|_| ConnectError::TimedOut {
+                authority: self.authority.clone(),
+                waited: self.connect_timeout,
+            })?
+            .map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let made = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = made.map_err(|error| failed(io::Error::other(error)))?;
+        // Ends with the connection; what goes wrong on it is told to whoever waits for the answer.
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender)
     }
 
     fn take_idle(&self) -> Option<SendRequest<RequestBody>> {

@@ -1,0 +1,69 @@
+//! The body of an answer to a client, whoever it comes from.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::body::UpstreamBody;
+
+/// What can go wrong while an answer streams. The client sees its connection end.
+pub type AnswerError = Box<dyn Error + Send + Sync>;
+
+/// See the module.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// A server's, as it comes.
+    Upstream(UpstreamBody),
+    /// One that is there as a whole.
+    Whole(Option<Bytes>),
+    /// One of our own endpoints' or streams'.
+    Own(axum::body::Body),
+}
+
+impl AnswerBody {
+    /// No body.
+    pub const EMPTY: Self = Self::Whole(None);
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match self.get_mut() {
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Upstream(body) => body.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Passing one request to one server, and its answer back.
+//!
+//! Both bodies stream as they come, with back-pressure, for as long as they take. A request that could not be sent at
+//! all comes back and may be routed anew; one that was sent, or of which a part was, is never sent again, except a GET
+//! to whose first sending not one byte was answered.
+
+use std::{sync::Arc, time::Duration};
+
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
+    header::{self, AUTHORIZATION},
+    request::Parts,
+};
+use http_body_util::{BodyExt, Limited};
+use hyper::upgrade::OnUpgrade;
+use thiserror::Error;
+
+use super::{
+    answer::AnswerBody,
+    body::{RequestBody, UpstreamBody},
+    headers,
+    learn::Lesson,
+    named,
+    route::Target,
+    upgrade,
+    upstream::{ConnectError, SendError, Upstream},
+};
+use crate::{
+    domain::ids::ServerKey,
+    opencode::operations::Subject,
+    registry::{News, Registry, server::Server},
+};
+
+/// The largest answer that is read whole before it is passed on. A created session is some kilobytes.
+const MOST_READ: usize = 8 * 1024 * 1024;
+
+/// Why a request got no answer from its server.
+#[derive(Debug, Error)]
+pub enum ForwardError {
+    /// Nothing was sent; the request may be routed anew.
+    #[error("{0}")]
+    Unsent(#[source] ConnectError, Box<Request<RequestBody>>),
+    /// It was sent, wholly or in part, and nobody knows what became of it.
+    #[error("{0}")]
+    Broke(#[source] SendError),
+    /// The answer had to be read before it could be passed on, and could not be. What it answers was done.
+    #[error("{server} did the request but its answer could not be read: {source}")]
+    Unread {
+        /// Who answered.
+        server: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server's address cannot be used.
+    #[error("{server} is no address that can be connected to")]
+    BadAddress {
+        /// The address.
+        server: String,
+    },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Forwarder {
+    registry: Arc<Registry>,
+    upstreams: DashMap<ServerKey, Arc<Upstream>, RandomState>,
+    connect_timeout: Duration,
+}
+
+impl Forwarder {
+    /// A forwarder that gives a connection `connect_timeout` to come about.
+    pub fn new(registry: Arc<Registry>, connect_timeout: Duration) -> Self {
+        Self { registry, upstreams: DashMap::default(), connect_timeout }
+    }
+
+    /// The connections to `server`.
+    pub fn upstream(&self, server: &Server) -> Result<Arc<Upstream>, ForwardError> {
+        if let Some(upstream) = self.upstreams.get(&server.key) {
+            return Ok(Arc::clone(&upstream));
+        }
+        let bad_address = || ForwardError::BadAddress { server: server.address.to_string() };
+        let upstream = Upstream::new(server, self.connect_timeout).ok_or_else(bad_address)?;
+        Ok(Arc::clone(&self.upstreams.entry(server.key).or_insert(upstream)))
+    }
+
+    /// Closes connections that have been idle for long, and all idle ones to servers that have gone.
+    pub fn tidy(&self) {
+        let servers = self.registry.servers.now();
+        self.upstreams.retain(|&key, _| servers.get(key).is_some());
+        for upstream in &self.upstreams {
+            upstream.close_idle();
+        }
+    }
+
+    /// Sends `request`, whose headers are those for a server already, to `target`. Gives back the answer, and what it
+    /// taught the registry.
+    pub async fn forward(
+        &self,
+        request: Request<RequestBody>,
+        subject: Subject<'_>,
+        target: &Target,
+    ) -> Result<(Response<AnswerBody>, News), ForwardError> {
+        let server = &target.server;
+        let upstream = self.upstream(server)?;
+        let (mut parts, body) = request.into_parts();
+        let lesson = Lesson::of(&parts, subject);
+        let named = named::directory(&parts.uri, &parts.headers);
+        let directory: Option<Arc<str>> =
+            target.directory.clone().or_else(|| named.map(|named| named.as_ref().into()));
+        if let Some(directory) = &directory {
+            server.directories.note(directory);
+        }
+        let client_upgrade =
+            parts.extensions.remove::<OnUpgrade>().filter(|_| parts.headers.contains_key(header::UPGRADE));
+        if lesson.needs_body() {
+            // What is read here must be readable.
+            parts.headers.remove(header::ACCEPT_ENCODING);
+        }
+        let again = can_repeat(&parts, &body)
+            .then(|| (parts.method.clone(), parts.uri.clone(), parts.headers.clone()));
+        let mut sent = self.send(&upstream, Request::from_parts(parts, body), target).await;
+        if let (Err(ForwardError::Broke(_)), Some((method, uri, headers))) = (&sent, again) {
+            sent = self.send(&upstream, bodiless(method, uri, headers), target).await;
+        }
+        let mut response = sent?;
+
+        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if upgraded && let Some(client) = client_upgrade {
+            upgrade::join(client, hyper::upgrade::on(&mut response));
+        }
+        let (mut parts, body) = response.into_parts();
+        // Below: what was learned is told to the client only once it would survive our own death.
+        headers::to_client(&mut parts.headers, upstream.mark(), target.route.header(), upgraded);
+        if !lesson.needs_body() || !parts.status.is_success() {
+            let news = lesson.learn(&self.registry, server, parts.status, None, None);
+            if lesson != Lesson::None {
+                self.registry.settled().await;
+            }
+            return Ok((Response::from_parts(parts, AnswerBody::Upstream(body)), news));
+        }
+        let whole = Limited::new(body, MOST_READ).collect().await;
+        let whole = whole
+            .map_err(|source| ForwardError::Unread { server: server.address.to_string(), source })?
+            .to_bytes();
+        let news = lesson.learn(&self.registry, server, parts.status, Some(&whole), directory.as_deref());
+        self.registry.settled().await;
+        Ok((Response::from_parts(parts, AnswerBody::from(whole)), news))
+    }
+
+    /// Adds what concerns this server alone, sends, and takes that off again if nothing was sent.
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        mut request: Request<RequestBody>,
+        target: &Target,
+    ) -> Result<Response<UpstreamBody>, ForwardError> {
+        let client_uri = request.uri().clone();
+        if let Some(directory) = &target.directory {
+            request.headers_mut().remove(headers::DIRECTORY);
+            if let Ok(uri) = named::with_directory(&client_uri, directory).parse() {
+                *request.uri_mut() = uri;
+            }
+        }
+        if let Some(authorization) = upstream.authorization() {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        upstream.send(request).await.map_err(|error| match error {
+            SendError::Unsent(error, mut request) => {
+                if upstream.authorization().is_some() {
+                    request.headers_mut().remove(AUTHORIZATION);
+                }
+                *request.uri_mut() = client_uri;
+                ForwardError::Unsent(error, request)
+            }
+            broke @ SendError::Broke { .. } => ForwardError::Broke(broke),
+        })
+    }
+}
+
+/// Whether a request may be sent a second time if nothing at all was answered to the first.
+fn can_repeat(parts: &Parts, body: &RequestBody) -> bool {
+    let safe = parts.method == Method::GET || parts.method == Method::HEAD;
+    safe && http_body::Body::is_end_stream(body) && !parts.headers.contains_key(header::UPGRADE)
+}
+
+fn bodiless(method: Method, uri: Uri, headers: HeaderMap) -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::EMPTY);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}

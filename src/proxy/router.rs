@@ -1,0 +1,343 @@
+//! Which server a request goes to.
+//!
+//! The order of the questions: what did the client name outright; whose session, request, terminal or flow is it;
+//! which directory does it name; and last, who serves what names nothing. Only a session, request or terminal that
+//! was never heard of makes the router ask servers, through its [`Scout`].
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Method, request::Parts};
+use serde::Deserialize;
+
+use super::{
+    named,
+    route::{Route, RouteError, Target},
+    sticky::Sticky,
+};
+use crate::{
+    domain::{
+        candidate::{self, same_directory},
+        ids::{ServerKey, SessionId, StoreKey},
+        kind::Kind,
+    },
+    opencode::operations::{Step, Subject},
+    registry::{Registry, asked::Origin, server::Server, servers::Snapshot, sessions::Found},
+};
+
+/// A future that the router waits for only when it knows no answer by itself.
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who goes and asks the servers.
+pub trait Scout: Send + Sync {
+    /// Looks for a session that no list or event has mentioned, in every store. Never makes a server open a directory.
+    fn look_up<'a>(
+        &'a self,
+        session: &'a SessionId,
+        directory: Option<&'a str>,
+    ) -> Asking<'a, Option<StoreKey>>;
+
+    /// Looks for who raised a permission, question or terminal that no list or event has mentioned.
+    fn who_raised<'a>(&'a self, id: &'a str) -> Asking<'a, Option<Origin>>;
+
+    /// A server refused a connection or broke one off: finds out, within moments, whether it still lives.
+    fn doubt<'a>(&'a self, server: &'a Arc<Server>) -> Asking<'a, ()>;
+
+    /// The processes that may be running a session although we cannot reach them.
+    fn unreachable_writers(&self, session: &SessionId) -> Vec<u32>;
+}
+
+/// What a turn does whose session runs in a process that cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnreachableOwner {
+    /// It goes to the best server of the store, and the answer says so.
+    Fallback,
+    /// It is refused.
+    Refuse,
+}
+
+/// See the module.
+pub struct Router {
+    registry: Arc<Registry>,
+    scout: Arc<dyn Scout>,
+    sticky: Sticky,
+    unreachable_owner: UnreachableOwner,
+}
+
+/// The ids that the small body of some operations holds.
+#[derive(Debug, Default, Deserialize)]
+struct Ids {
+    #[serde(rename = "sessionID")]
+    session: Option<String>,
+    #[serde(rename = "parentID")]
+    parent: Option<String>,
+    id: Option<String>,
+    #[serde(default)]
+    events: Vec<AggregateId>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AggregateId {
+    #[serde(rename = "aggregateID")]
+    aggregate: Option<String>,
+}
+
+impl Router {
+    /// A router over `registry`.
+    pub fn new(registry: Arc<Registry>, scout: Arc<dyn Scout>, unreachable_owner: UnreachableOwner) -> Self {
+        Self { registry, scout, sticky: Sticky::default(), unreachable_owner }
+    }
+
+    /// Whether the body must be read before the request can be routed.
+    pub fn needs_body(subject: Subject<'_>) -> bool {
+        matches!(subject, Subject::NewSession | Subject::NamedInBody)
+    }
+
+    /// The server for a request about `subject`. `body` is needed where [`Self::needs_body`] says so.
+    pub async fn route(
+        &self,
+        request: &Parts,
+        subject: Subject<'_>,
+        body: Option<&Bytes>,
+    ) -> Result<Target, RouteError> {
+        if let Some(name) = named::server(&request.headers) {
+            return self.explicit(name);
+        }
+        match subject {
+            Subject::Session { id, .. } => match SessionId::try_new(id) {
+                Ok(session) => self.session(&session, request).await,
+                // Whatever it is, the default server knows best how to refuse it.
+                Err(_) => self.directory(request),
+            },
+            Subject::NewSession => match body.and_then(|body| self.known_session_in(body)) {
+                Some(session) => self.session(&session, request).await,
+                None => self.directory(request),
+            },
+            Subject::NamedInBody => match body.and_then(session_in) {
+                Some(session) => self.session(&session, request).await,
+                None if request.uri.path().starts_with("/tui/") => self.screen(request),
+                None => self.directory(request),
+            },
+            Subject::Request { id, session } => self.raised(id, session, request).await,
+            Subject::Terminal { id } | Subject::Workspace { id } => self.raised(id, None, request).await,
+            Subject::Flow { name, step } => self.flow(name, step, request),
+            Subject::Screen => self.screen(request),
+            Subject::Disposal => self.disposal(request),
+            Subject::List(_)
+            | Subject::Stream(_)
+            | Subject::NewTerminal
+            | Subject::Settings
+            | Subject::Directory
+            | Subject::Anything => match named::session(&request.uri).as_deref().map(SessionId::try_new) {
+                Some(Ok(session)) => self.session(&session, request).await,
+                _ => self.directory(request),
+            },
+        }
+    }
+
+    /// The server that serves what names nothing.
+    pub fn default_server(&self) -> Option<Arc<Server>> {
+        let servers = self.registry.servers.now();
+        let chosen = || candidate::by_default(&servers.candidates(None));
+        let preferred =
+            servers.iter().find(|server| server.preferred && server.answering()).map(|server| server.key);
+        let key = match preferred {
+            Some(key) => Some(key),
+            None => self.sticky.default_server(|key| answers(&servers, key), chosen),
+        };
+        servers.get(key?).cloned()
+    }
+
+    /// The server for a directory, always the same one while it answers.
+    pub fn directory_server(&self, directory: &str) -> Option<Arc<Server>> {
+        let servers = self.registry.servers.now();
+        let directory = candidate::trimmed(directory);
+        let open = |key| servers.get(key).is_some_and(|server| server.directories.contains(directory));
+        let chosen = || candidate::for_directory(&servers.candidates(None), directory, open);
+        let key = self.sticky.directory_server(directory, |key| answers(&servers, key), chosen)?;
+        servers.get(key).cloned()
+    }
+
+    fn explicit(&self, name: &str) -> Result<Target, RouteError> {
+        let servers = self.registry.servers.now();
+        let server =
+            servers.by_name(name).ok_or_else(|| RouteError::UnknownServer { name: name.to_owned() })?;
+        Ok(Target::new(Arc::clone(server), Route::Explicit))
+    }
+
+    async fn session(&self, session: &SessionId, request: &Parts) -> Result<Target, RouteError> {
+        let mut found = self.registry.find(session);
+        if found == Found::Unknown {
+            let directory = named::directory(&request.uri, &request.headers);
+            if let Some(store) = self.scout.look_up(session, directory.as_deref()).await {
+                // A feed may have told more about it in the meantime.
+                found = match self.registry.find(session) {
+                    Found::Unknown => Found::In(store, None),
+                    found => found,
+                };
+            }
+        }
+        match found {
+            Found::Unknown => self.directory(request),
+            Found::InSeveral(stores) => Err(self.several(session, &stores)),
+            Found::In(store, owner) => {
+                if let Some(target) = self.unreachable(session, store, request)? {
+                    return Ok(target);
+                }
+                let owner = owner.or_else(|| self.registry.choose(store, session));
+                let server =
+                    owner.and_then(|owner| Some((self.registry.servers.get(owner.server)?, owner.evidence)));
+                let (server, evidence) = server.ok_or_else(|| self.no_server_of_store(session))?;
+                Ok(Target::new(server, Route::Owner(evidence)))
+            }
+        }
+    }
+
+    /// Where a session goes that a process without a port seems to run: for a turn as configured, else as ever.
+    fn unreachable(
+        &self,
+        session: &SessionId,
+        store: StoreKey,
+        request: &Parts,
+    ) -> Result<Option<Target>, RouteError> {
+        let pids = self.scout.unreachable_writers(session);
+        if pids.is_empty() {
+            return Ok(None);
+        }
+        let reads = request.method == Method::GET || request.method == Method::HEAD;
+        if !reads && self.unreachable_owner == UnreachableOwner::Refuse {
+            return Err(RouteError::OwnerUnreachable { session: session.clone(), pids });
+        }
+        let server =
+            self.registry.choose(store, session).and_then(|owner| self.registry.servers.get(owner.server));
+        Ok(server.map(|server| Target::new(server, Route::OwnerUnreachable)))
+    }
+
+    async fn raised(&self, id: &str, session: Option<&str>, request: &Parts) -> Result<Target, RouteError> {
+        let known = match self.registry.asked.origin(id) {
+            Some(origin) => Some(origin),
+            None if has_prefix(id) => self.scout.who_raised(id).await,
+            None => None,
+        };
+        if let Some(origin) = known
+            && let Some(server) = self.registry.servers.get(origin.server)
+        {
+            return Ok(Target { server, route: Route::Raised, directory: origin.directory });
+        }
+        match session.map(SessionId::try_new) {
+            Some(Ok(session)) => self.session(&session, request).await,
+            _ => self.directory(request),
+        }
+    }
+
+    fn flow(&self, name: &str, step: Step, request: &Parts) -> Result<Target, RouteError> {
+        let directory = named::directory(&request.uri, &request.headers).unwrap_or_default();
+        let flow = format!("{name} {directory}");
+        let begun = match step {
+            Step::First => None,
+            Step::Later => {
+                self.sticky.begun(&flow, Instant::now()).and_then(|key| self.registry.servers.get(key))
+            }
+        };
+        if let Some(server) = begun {
+            return Ok(Target::new(server, Route::Flow));
+        }
+        let target = self.directory(request)?;
+        self.sticky.begin(&flow, target.server.key, Instant::now());
+        Ok(target)
+    }
+
+    /// A screen is somebody's: it is only typed into if no other can be meant.
+    fn screen(&self, request: &Parts) -> Result<Target, RouteError> {
+        let servers = self.registry.servers.now();
+        let screens = || servers.iter().filter(|server| server.kind == Kind::Tui);
+        let directory = named::directory(&request.uri, &request.headers);
+        let in_directory = |server: &&Arc<Server>| match (&directory, &server.directory) {
+            (Some(named), Some(own)) => same_directory(named, own),
+            _ => false,
+        };
+        let mut candidates = screens().filter(in_directory);
+        match (candidates.next(), candidates.next()) {
+            (Some(server), None) => Ok(Target::new(Arc::clone(server), Route::Only)),
+            (Some(_), Some(_)) => {
+                Err(RouteError::AmbiguousScreen { candidates: names(screens().filter(in_directory)) })
+            }
+            (None, _) => Err(RouteError::AmbiguousScreen { candidates: names(screens()) }),
+        }
+    }
+
+    fn disposal(&self, request: &Parts) -> Result<Target, RouteError> {
+        let servers = self.registry.servers.now();
+        let directory = named::directory(&request.uri, &request.headers);
+        let concerned = |server: &&Arc<Server>| {
+            directory.as_deref().is_none_or(|directory| server.directories.contains(directory))
+        };
+        let mut candidates = servers.iter().filter(concerned);
+        match (candidates.next(), candidates.next()) {
+            (Some(server), None) => Ok(Target::new(Arc::clone(server), Route::Only)),
+            (None, _) if servers.is_empty() => Err(RouteError::NoServer),
+            _ => Err(RouteError::AmbiguousDisposal { candidates: names(servers.iter().filter(concerned)) }),
+        }
+    }
+
+    fn directory(&self, request: &Parts) -> Result<Target, RouteError> {
+        let near = named::directory(&request.uri, &request.headers)
+            .and_then(|directory| self.directory_server(&directory));
+        match near {
+            Some(server) => Ok(Target::new(server, Route::Directory)),
+            None => {
+                let server = self.default_server().ok_or(RouteError::NoServer)?;
+                Ok(Target::new(server, Route::Default))
+            }
+        }
+    }
+
+    /// The session that a new one is bound to: its parent, or the one that has its id already.
+    fn known_session_in(&self, body: &Bytes) -> Option<SessionId> {
+        let ids: Ids = serde_json::from_slice(body).ok()?;
+        let parent = ids.parent.and_then(|id| SessionId::try_new(&id).ok());
+        parent.or_else(|| {
+            let id = SessionId::try_new(&ids.id?).ok()?;
+            (self.registry.find(&id) != Found::Unknown).then_some(id)
+        })
+    }
+
+    fn several(&self, session: &SessionId, stores: &[StoreKey]) -> RouteError {
+        let servers = self.registry.servers.now();
+        let one_of_each = stores.iter().filter_map(|&store| servers.of_store(store).next());
+        RouteError::SeveralStores { session: session.clone(), servers: names(one_of_each) }
+    }
+
+    fn no_server_of_store(&self, session: &SessionId) -> RouteError {
+        match self.registry.servers.now().is_empty() {
+            true => RouteError::NoServer,
+            false => RouteError::NoServerOfStore { session: session.clone() },
+        }
+    }
+}
+
+/// The session that a body names: by itself, by the events it replays, or as a key of the history it asks for.
+fn session_in(body: &Bytes) -> Option<SessionId> {
+    let ids: Ids = serde_json::from_slice(body).unwrap_or_default();
+    let by_name = ids.session.or_else(|| ids.events.into_iter().find_map(|event| event.aggregate));
+    match by_name {
+        Some(id) => SessionId::try_new(&id).ok(),
+        None => {
+            let history: std::collections::BTreeMap<String, u64> = serde_json::from_slice(body).ok()?;
+            history.keys().find_map(|id| SessionId::try_new(id).ok())
+        }
+    }
+}
+
+/// Whether an id is one that a server may have raised: anything else need not be asked for.
+fn has_prefix(id: &str) -> bool {
+    ["per_", "que_", "pty_"].iter().any(|prefix| id.starts_with(prefix))
+}
+
+fn answers(servers: &Snapshot, key: ServerKey) -> bool {
+    servers.get(key).is_some_and(|server| server.answering())
+}
+
+fn names<'s>(servers: impl Iterator<Item = &'s Arc<Server>>) -> Vec<String> {
+    servers.map(|server| server.address.to_string()).collect()
+}
