@@ -4,6 +4,7 @@
 //! discovery to the answer. `docs/architecture.md` draws the whole.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod machine;
 pub mod opencode;
