@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod guard;
 pub mod machine;
 pub mod opencode;
 pub mod proxy;
