@@ -44,7 +44,7 @@ fn load(text: &str) -> Config {
 #[test]
 fn every_key_is_in_the_file_and_in_the_table() {
     let shown = uncommented(true, true);
-    let shows = |key: &str, text: &str| {
+    let has = |key: &str, text: &str| {
         text.lines().any(|line| {
             line.split_once(" =").is_some_and(|(name, _)| name == key)
                 || line == format!("[{key}]")
@@ -52,7 +52,7 @@ fn every_key_is_in_the_file_and_in_the_table() {
         })
     };
     for key in keys::<Written>() {
-        assert!(shows(key, &shown), "{key} is missing in config/pointsman.toml");
+        assert!(has(key, &shown), "{key} is missing in config/pointsman.toml");
         assert!(
             TABLE.contains(&format!("| `{key}`"))
                 || TABLE.contains(&format!("| `[{key}]"))
@@ -63,10 +63,10 @@ fn every_key_is_in_the_file_and_in_the_table() {
     let (before, servers) = shown.split_once("[[server]]").unwrap();
     let (_, credentials) = before.split_once("[credentials]").unwrap();
     for key in keys::<WrittenServer>() {
-        assert!(shows(key, servers), "{key} of [[server]] is missing");
+        assert!(has(key, servers), "{key} of [[server]] is missing");
     }
     for key in keys::<WrittenCredentials>() {
-        assert!(shows(key, credentials), "{key} of [credentials] is missing");
+        assert!(has(key, credentials), "{key} of [credentials] is missing");
     }
 }
 

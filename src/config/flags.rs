@@ -2,6 +2,8 @@
 //!
 //! Every value is plain text here: what it means is decided in one place for flags, environment and file alike.
 
+#![expect(clippy::doc_markdown, reason = "these comments are printed as help, where backticks are noise")]
+
 use std::path::PathBuf;
 
 use clap::Args;

@@ -180,7 +180,7 @@ impl Config {
             },
             routing: Routing {
                 default_server: default_server.map_err(at("default_server"))?,
-                unreachable_owner: UnreachableOwner::read(written.unreachable_owner)
+                unreachable_owner: UnreachableOwner::read(written.unreachable_owner.as_deref())
                     .map_err(at("unreachable_owner"))?,
                 owner_port: written.owner_port.unwrap_or(true),
                 connect_timeout,
@@ -197,8 +197,8 @@ impl Config {
 }
 
 impl UnreachableOwner {
-    fn read(written: Option<String>) -> Result<Self, Problem> {
-        match written.as_deref() {
+    fn read(written: Option<&str>) -> Result<Self, Problem> {
+        match written {
             None | Some("fallback") => Ok(Self::Fallback),
             Some("refuse") => Ok(Self::Refuse),
             Some(other) => {

@@ -45,8 +45,8 @@ fn from_variable(name: &str, value: &str) -> String {
     sentence(Config::load(&ServeArgs::default(), &Home::new().environment().with(name, value)))
 }
 
-fn from_flags(flags: ServeArgs) -> String {
-    sentence(Config::load(&flags, &Home::new().environment()))
+fn from_flags(flags: &ServeArgs) -> String {
+    sentence(Config::load(flags, &Home::new().environment()))
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn without_any_word_the_defaults_hold() {
 fn a_named_file_must_exist_and_the_usual_one_need_not() {
     assert!(Home::new().load().is_ok());
     let flags = ServeArgs { config: Some("/no/such.toml".into()), ..ServeArgs::default() };
-    assert!(from_flags(flags).contains("/no/such.toml cannot be read"));
+    assert!(from_flags(&flags).contains("/no/such.toml cannot be read"));
     assert!(from_variable("POINTSMAN_CONFIG", "/no/such.toml").contains("/no/such.toml cannot be read"));
 }
 
@@ -169,7 +169,7 @@ fn a_broken_file_is_told_with_its_line_and_not_its_text() {
 #[test]
 fn bad_values_are_told_under_the_name_they_were_written() {
     assert_eq!(
-        from_flags(ServeArgs { listen: Some("localhost".to_owned()), ..ServeArgs::default() }),
+        from_flags(&ServeArgs { listen: Some("localhost".to_owned()), ..ServeArgs::default() }),
         "--listen: \"localhost\" is not an IP address and port such as 127.0.0.1:4747"
     );
     assert!(
@@ -205,7 +205,7 @@ fn listening_beyond_this_machine_needs_a_token() {
 fn the_daemon_is_never_its_own_server() {
     for url in ["http://127.0.0.1:4747", "http://localhost:4747/"] {
         let flags = ServeArgs { server: vec![url.to_owned()], ..ServeArgs::default() };
-        let told = from_flags(flags);
+        let told = from_flags(&flags);
         assert!(told.starts_with("--server: ") && told.contains("listens itself"), "{told}");
         assert!(from_variable("POINTSMAN_DEFAULT_SERVER", url).contains("listens itself"));
     }

@@ -86,20 +86,17 @@ impl Host<'_> {
 /// The host of `host` or `host:port`; `None` for anything else, user names included.
 pub(super) fn host_of(authority: &[u8]) -> Option<Host<'_>> {
     let text = str::from_utf8(authority).ok()?;
-    let (host, rest) = match text.strip_prefix('[') {
-        Some(inner) => {
-            let (address, rest) = inner.split_once(']')?;
-            (Host::Address(IpAddr::V6(address.parse::<Ipv6Addr>().ok()?).to_canonical()), rest)
+    let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
+        let (address, rest) = inner.split_once(']')?;
+        (Host::Address(IpAddr::V6(address.parse::<Ipv6Addr>().ok()?).to_canonical()), rest)
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if name.is_empty() || !name.bytes().all(plain) {
+            return None;
         }
-        None => {
-            let end = text.find(':').unwrap_or(text.len());
-            let (name, rest) = text.split_at(end);
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            if name.is_empty() || !name.bytes().all(plain) {
-                return None;
-            }
-            (name.parse().map_or(Host::Name(name), Host::Address), rest)
-        }
+        (name.parse().map_or(Host::Name(name), Host::Address), rest)
     };
     match rest.strip_prefix(':') {
         None if rest.is_empty() => Some(host),

@@ -94,7 +94,7 @@ fn reached_by_loopback(headers: &HeaderMap) -> bool {
 }
 
 /// A person followed a link to us: a whole page that shows what it got. Frames are not: a page could lay its own
-/// buttons over ours. Event streams and WebSockets are no navigations.
+/// buttons over ours. An event stream and a `WebSocket` are no navigations.
 fn is_followed_link(request: &Parts) -> bool {
     let says = |name, value: &str| request.headers.get(name).is_some_and(|said| said == value);
     request.method == Method::GET && says(MODE, "navigate") && says(DEST, "document")

@@ -1,5 +1,5 @@
 //! The token clients present, in the three ways `OpenCode` clients can: Basic, Bearer, and `?auth_token=` for browser
-//! event streams and WebSockets, which cannot set headers.
+//! event streams and sockets, which cannot set headers.
 //!
 //! Whatever opened this door is taken off before a request goes on: it is no server's business.
 

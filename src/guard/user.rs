@@ -35,10 +35,9 @@ impl PeerUser {
 /// which this daemon would open for whoever comes in.
 pub(super) fn check(user: PeerUser, user_check: bool, passwords_behind: bool) -> Result<(), Refusal> {
     match (user, user_check) {
-        (PeerUser::Same, _) => Ok(()),
         (PeerUser::Other, true) => Err(Refusal::OtherUser),
         (PeerUser::Other, false) | (PeerUser::Unknown, _) if passwords_behind => Err(Refusal::UserUnknown),
-        (PeerUser::Other, false) | (PeerUser::Unknown, _) => Ok(()),
+        (PeerUser::Same | PeerUser::Unknown, _) | (PeerUser::Other, false) => Ok(()),
     }
 }
 
