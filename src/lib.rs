@@ -3,9 +3,13 @@
 //! The library is what the `pointsman` binary is made of; its modules follow the life of a request, from
 //! discovery to the answer. `docs/architecture.md` draws the whole.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod guard;
 pub mod machine;
 pub mod opencode;
 pub mod proxy;
 pub mod registry;
+pub mod state_dir;

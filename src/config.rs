@@ -1,0 +1,35 @@
+//! What the daemon was told: by a file, by the environment, by flags, each winning over the one before.
+//!
+//! Two types carry it. [`Written`] is what a person may write, [`Config`] what it means: valid, with every default
+//! filled in, cut into the parts that receive it. After [`Config::load`] nobody reads files or the environment
+//! again. `config/pointsman.toml` documents every key.
+
+mod cors_origin;
+mod environment;
+mod error;
+mod flags;
+mod host_name;
+mod layer;
+mod meant;
+mod ports;
+mod secret;
+mod server_url;
+mod written;
+
+#[cfg(test)]
+mod documented;
+#[cfg(test)]
+mod precedence;
+
+pub use self::{
+    cors_origin::CorsOrigin,
+    environment::Environment,
+    error::{Advice, ConfigError, Problem},
+    flags::ServeArgs,
+    host_name::HostName,
+    meant::{Access, Config, ConfiguredServer, Credentials, Discovery, Routing, UnreachableOwner},
+    ports::{InvalidPorts, Ports},
+    secret::Secret,
+    server_url::{InvalidServerUrl, ServerUrl},
+    written::{Written, WrittenCredentials, WrittenServer},
+};
