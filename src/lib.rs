@@ -4,3 +4,4 @@
 //! discovery to the answer. `docs/architecture.md` draws the whole.
 
 pub mod domain;
+pub mod opencode;

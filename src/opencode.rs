@@ -1,0 +1,3 @@
+//! The `OpenCode` protocol: the only place that knows its shapes.
+
+pub mod event;
