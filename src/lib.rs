@@ -4,4 +4,5 @@
 //! discovery to the answer. `docs/architecture.md` draws the whole.
 
 pub mod domain;
+pub mod events;
 pub mod opencode;
