@@ -7,4 +7,11 @@
 //! published. The hub keeps one bounded log. Subscribers with the same view share a lane, which writes each event
 //! once for all of them; a subscriber is a position in it and costs nobody anything while it does not read.
 
+mod disposals;
+pub mod hub;
+mod lane;
+pub mod log;
+pub mod own;
 pub mod sse;
+pub mod subscriber;
+pub mod view;
