@@ -8,6 +8,7 @@
 //! once for all of them; a subscriber is a position in it and costs nobody anything while it does not read.
 
 mod disposals;
+pub mod feed;
 pub mod hub;
 mod lane;
 pub mod log;
