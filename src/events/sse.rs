@@ -14,11 +14,18 @@ use memchr::memchr2;
 /// and would push every other event out of the log.
 pub const MAX_EVENT: usize = 16 << 20;
 
+/// What stands before the data in its line. An unfinished line may be longer than the limit by as much.
+const FIELD: &[u8] = b"data: ";
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads the events of one stream: [`push`](Self::push) a chunk, then take what [`next`](Iterator::next) gives
 /// until it is `None`. What a stream left unfinished at its end is no event.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts about where in the stream we stand"
+)]
 pub struct Decoder {
     /// What was pushed and not yet looked at.
     input: Bytes,
@@ -149,9 +156,7 @@ impl Decoder {
         if self.line_dropped || start.is_empty() {
             return;
         }
-        // Room for the name of the field, so that exactly the limit still passes.
-        const FIELD: usize = b"data: ".len();
-        if self.data.len() + self.line.len() + start.len() <= self.limit + FIELD {
+        if self.data.len() + self.line.len() + start.len() <= self.limit + FIELD.len() {
             self.line.extend_from_slice(&start);
             return;
         }
@@ -166,7 +171,7 @@ impl Decoder {
         let Some(rest) = line.strip_prefix(b"data") else { return };
         let value = match rest {
             [] => line.slice(line.len()..),
-            [b':', b' ', ..] => line.slice(b"data: ".len()..),
+            [b':', b' ', ..] => line.slice(FIELD.len()..),
             [b':', ..] => line.slice(b"data:".len()..),
             _ => return,
         };

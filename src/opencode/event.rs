@@ -155,7 +155,7 @@ impl Decoder {
             _ => session(&event),
         };
         let kind = known(&event.kind).map_or_else(|| Cow::Owned(event.kind.into_owned()), Cow::Borrowed);
-        Ok(Decoded { payload, directory, kind, session, signal, frame })
+        Ok(Decoded { frame, payload, directory, kind, session, signal })
     }
 
     fn directory(&mut self, name: &str) -> Arc<str> {

@@ -35,13 +35,13 @@ async fn read(subscription: &mut Subscription, count: usize) -> Vec<String> {
     while names.len() < count {
         let Some(text) = subscription.next().await else { break };
         decoder.push(text);
-        names.extend(decoder.by_ref().map(name));
+        names.extend(decoder.by_ref().map(|event| name(&event)));
     }
     names
 }
 
-fn name(event: Bytes) -> String {
-    let event: serde_json::Value = serde_json::from_slice(&event).unwrap();
+fn name(event: &Bytes) -> String {
+    let event: serde_json::Value = serde_json::from_slice(event).unwrap();
     let bare = event.get("payload").unwrap_or(&event);
     match bare["type"].as_str().unwrap() {
         "message.part.delta" => bare["id"].as_str().unwrap().to_owned(),
