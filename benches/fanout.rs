@@ -87,7 +87,7 @@ async fn fan_out(subscribers: usize, events: usize, view_of: impl Fn(usize) -> V
 }
 
 /// All subscribers have one view, as clients of `/global/event` do.
-#[divan::bench(args = [1, 100, 1000])]
+#[divan::bench(sample_count = 20, args = [1, 100, 1000])]
 fn hub_one_view(bencher: Bencher<'_, '_>, subscribers: usize) {
     let runtime = runtime();
     bencher
@@ -96,7 +96,7 @@ fn hub_one_view(bencher: Bencher<'_, '_>, subscribers: usize) {
 }
 
 /// Each subscriber has a view of its own, so that each text is copied for each subscriber.
-#[divan::bench(args = [100, 1000])]
+#[divan::bench(sample_count = 20, args = [100, 1000])]
 fn hub_a_view_each(bencher: Bencher<'_, '_>, subscribers: usize) {
     let runtime = runtime();
     bencher
@@ -105,7 +105,7 @@ fn hub_a_view_each(bencher: Bencher<'_, '_>, subscribers: usize) {
 }
 
 /// The usual way: a broadcast channel that is deep enough, a frame for each event.
-#[divan::bench(args = [1, 100, 1000])]
+#[divan::bench(sample_count = 20, args = [1, 100, 1000])]
 fn broadcast_frame_each(bencher: Bencher<'_, '_>, subscribers: usize) {
     let runtime = runtime();
     bencher.counter(ItemsCount::new(subscribers * EVENTS)).bench_local(|| {
