@@ -1,4 +1,5 @@
 //! The agent's protocol: its paths, shapes and events. Nothing here knows of us.
 
+pub mod event;
 pub mod lists;
 pub mod operations;

@@ -1,0 +1,222 @@
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::{
+    events::{
+        own::{ServerChange, ServerNotice, server},
+        sse,
+        view::{AttentionRule, Shape},
+    },
+    opencode::event::Decoder,
+};
+
+const ONE: ServerKey = ServerKey(1);
+const TWO: ServerKey = ServerKey(2);
+
+fn global() -> View {
+    View { shape: Shape::Global, directory: None, server: None, attention: AttentionRule::All }
+}
+
+fn decoded(kind: &str, directory: &str, n: usize) -> Decoded {
+    let text = format!(
+        r#"{{"directory":"{directory}","payload":{{"id":"evt_{n}","type":"{kind}","properties":{{"id":"x"}}}}}}"#
+    );
+    Decoder::new().decode(text.into()).unwrap()
+}
+
+fn delta(n: usize) -> Decoded {
+    decoded("message.part.delta", "/a", n)
+}
+
+/// Reads until `count` events have come; their ids and types, in order.
+async fn read(subscription: &mut Subscription, count: usize) -> Vec<String> {
+    let (mut decoder, mut names) = (sse::Decoder::new(), Vec::new());
+    while names.len() < count {
+        let Some(text) = subscription.next().await else { break };
+        decoder.push(text);
+        names.extend(decoder.by_ref().map(|event| name(&event)));
+    }
+    names
+}
+
+fn name(event: &Bytes) -> String {
+    let event: serde_json::Value = serde_json::from_slice(event).unwrap();
+    let bare = event.get("payload").unwrap_or(&event);
+    match bare["type"].as_str().unwrap() {
+        "message.part.delta" => bare["id"].as_str().unwrap().to_owned(),
+        kind => kind.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_subscribers_get_every_event_once_and_in_order() {
+    const EVENTS: usize = 300;
+    let hub = Hub::new(Limits::default());
+    let mut readers = JoinSet::new();
+    for n in 0..1000 {
+        // Some share a view and some have their own.
+        let directory = (n % 10 == 0).then(|| format!("/{n}").into());
+        let mut subscription = hub.subscribe(View { directory, ..global() });
+        readers.spawn(async move { read(&mut subscription, EVENTS + 1).await });
+    }
+    assert_eq!(hub.subscribers(), 1000);
+    for n in 0..EVENTS {
+        hub.publish(ONE, delta(n));
+        if n % 7 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let expected: Vec<_> = std::iter::once("server.connected".to_owned())
+        .chain((0..EVENTS).map(|n| format!("evt_{n}")))
+        .collect();
+    while let Some(read) = readers.join_next().await {
+        assert_eq!(read.unwrap(), expected);
+    }
+    assert_eq!(hub.subscribers(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_and_readers_on_several_threads_miss_nothing() {
+    const EACH: usize = 3000;
+    let hub = Hub::new(Limits::default());
+    let mut readers = JoinSet::new();
+    for _ in 0..8 {
+        let mut subscription = hub.subscribe(global());
+        readers.spawn(async move { read(&mut subscription, 2 * EACH + 1).await });
+    }
+    let publish = |server, first| {
+        let hub = hub.clone();
+        tokio::spawn(async move {
+            for n in first..first + EACH {
+                hub.publish(server, delta(n));
+                if n % 50 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    };
+    let (one, two) = (publish(ONE, 0), publish(TWO, EACH));
+    one.await.unwrap();
+    two.await.unwrap();
+    let mut orders = Vec::new();
+    while let Some(read) = readers.join_next().await {
+        let read = read.unwrap();
+        for first in [0, EACH] {
+            let of_server = read.iter().filter_map(|id| id.strip_prefix("evt_")?.parse::<usize>().ok());
+            let of_server: Vec<_> = of_server.filter(|n| (first..first + EACH).contains(n)).collect();
+            assert_eq!(of_server, (first..first + EACH).collect::<Vec<_>>());
+        }
+        orders.push(read);
+    }
+    assert!(orders.windows(2).all(|pair| pair[0] == pair[1]), "all see one order");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_never_reads_costs_nothing_and_is_ended_when_it_does() {
+    let hub = Hub::new(Limits { bytes: 10_000, events: 100 });
+    let mut stuck = hub.subscribe(global());
+    assert_eq!(read(&mut stuck, 1).await, ["server.connected"]);
+    let mut brisk = hub.subscribe(global());
+    read(&mut brisk, 1).await;
+    for n in 0..1000 {
+        hub.publish(ONE, delta(n));
+        assert_eq!(read(&mut brisk, 1).await, [format!("evt_{n}")]);
+    }
+    let kept = hub.shared.log.read().read(900, u64::MAX, |_| true);
+    assert_eq!(kept.map_err(|_| ()), Ok(1000), "the log kept its newest hundred");
+    assert_eq!(stuck.next().await, None);
+    assert_eq!(stuck.next().await, None);
+}
+
+#[tokio::test]
+async fn what_was_not_for_a_subscriber_does_not_put_it_behind() {
+    let hub = Hub::new(Limits { bytes: 10_000, events: 100 });
+    let view = View { shape: Shape::Directory, directory: Some("/b".into()), ..global() };
+    let mut subscription = hub.subscribe(view);
+    let reader = tokio::spawn(async move { read(&mut subscription, 2).await });
+    for n in 0..1000 {
+        hub.publish(ONE, delta(n));
+        tokio::task::yield_now().await;
+    }
+    hub.publish(ONE, decoded("session.idle", "/b/", 0));
+    assert_eq!(reader.await.unwrap(), ["server.connected", "session.idle"]);
+}
+
+#[tokio::test]
+async fn the_streams_own_events_of_a_server_go_nowhere() {
+    let hub = Hub::new(Limits::default());
+    for kind in ["server.connected", "server.heartbeat"] {
+        hub.publish(ONE, decoded(kind, "global", 0));
+    }
+    assert_eq!(hub.position(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disposal_told_by_several_servers_at_once_is_told_once() {
+    let hub = Hub::new(Limits::default());
+    let disposed = || decoded("server.instance.disposed", "/a", 0);
+    hub.publish(ONE, disposed());
+    hub.publish(TWO, disposed());
+    assert_eq!(hub.position(), 1);
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    hub.publish(TWO, disposed());
+    assert_eq!(hub.position(), 2);
+}
+
+#[tokio::test]
+async fn a_permission_of_another_directory_does_not_reach_an_attached_screen() {
+    let hub = Hub::new(Limits::default());
+    hub.set_default_directory(Some("/b".into()));
+    let named = View { directory: Some("/a".into()), attention: AttentionRule::Own, ..global() };
+    let nameless = View { directory: None, ..named.clone() };
+    let (mut named, mut nameless, mut browser) =
+        (hub.subscribe(named), hub.subscribe(nameless), hub.subscribe(global()));
+    hub.publish(ONE, decoded("permission.asked", "/a", 0));
+    hub.publish(ONE, decoded("question.asked", "/b", 0));
+    hub.publish(ONE, decoded("tui.toast.show", "/a", 0));
+    hub.publish(ONE, delta(0));
+    assert_eq!(read(&mut named, 3).await, ["server.connected", "permission.asked", "evt_0"]);
+    assert_eq!(read(&mut nameless, 3).await, ["server.connected", "question.asked", "evt_0"]);
+    assert_eq!(
+        read(&mut browser, 4).await,
+        ["server.connected", "permission.asked", "question.asked", "evt_0"]
+    );
+}
+
+#[tokio::test]
+async fn own_events_reach_global_streams_alone() {
+    let hub = Hub::new(Limits::default());
+    let mut everyone = hub.subscribe(global());
+    let view = View { shape: Shape::Directory, directory: Some("/a".into()), ..global() };
+    let mut directory = hub.subscribe(view);
+    let notice = ServerNotice { id: "s", url: "http://127.0.0.1:1", directory: Some("/a"), pid: Some(7) };
+    hub.announce(server(ServerChange::Up, &notice));
+    hub.publish(ONE, delta(0));
+    assert_eq!(read(&mut everyone, 3).await, ["server.connected", "pointsman.server.up", "evt_0"]);
+    assert_eq!(read(&mut directory, 2).await, ["server.connected", "evt_0"]);
+}
+
+#[tokio::test]
+async fn lanes_end_with_their_last_subscriber() {
+    let hub = Hub::new(Limits::default());
+    for n in 0..100 {
+        drop(hub.subscribe(View { directory: Some(format!("/{n}").into()), ..global() }));
+    }
+    let _last = hub.subscribe(global());
+    assert_eq!(hub.shared.lanes.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn closing_ends_every_stream_after_what_was_published() {
+    let hub = Hub::new(Limits::default());
+    let mut early = hub.subscribe(global());
+    read(&mut early, 1).await;
+    let waiting = tokio::spawn(async move { (read(&mut early, 1).await, early.next().await) });
+    tokio::task::yield_now().await;
+    hub.publish(ONE, delta(0));
+    hub.close();
+    assert_eq!(waiting.await.unwrap(), (vec!["evt_0".to_owned()], None));
+    let mut late = hub.subscribe(global());
+    assert_eq!(read(&mut late, 2).await, ["server.connected"]);
+}

@@ -1,0 +1,178 @@
+//! The merged log: the last events of all servers, numbered in the order they were published.
+//!
+//! Bounded by bytes and by count; the oldest go first. Readers hold a position (the sequence number they read
+//! next) and nothing else, so the log does not know them and none of them delays it.
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    domain::ids::{ServerKey, SessionId},
+    events::view::Attention,
+};
+
+/// One published event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place in the merged stream.
+    pub seq: u64,
+    /// The server that emitted it; `None` for our own.
+    pub server: Option<ServerKey>,
+    /// The directory whose instance emitted it; `None` for an event of a whole process, and for our own.
+    pub directory: Option<Arc<str>>,
+    /// Who is to see it.
+    pub attention: Attention,
+    /// The session it speaks of.
+    pub session: Option<SessionId>,
+    /// The `/global/event` form, as received.
+    pub frame: Bytes,
+    /// Where the `/event` form lies in `frame`.
+    pub payload: Range<usize>,
+    /// Whether no `/event` stream holds it, as is so for events of whole processes and for `sync` twins.
+    pub global_only: bool,
+}
+
+/// How much the log keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of frames. The newest event is kept even if it is larger.
+    pub bytes: usize,
+    /// Events.
+    pub events: usize,
+}
+
+impl Default for Limits {
+    /// A reader may be 64 MiB or 65,536 events behind: about half a minute of a hundred sessions that stream at
+    /// once, at 20 events a second each, and six of the largest events that real servers were seen to send.
+    fn default() -> Self {
+        Self { bytes: 64 << 20, events: 1 << 16 }
+    }
+}
+
+/// The position asked for lies before the oldest event that is kept: something was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Behind;
+
+#[derive(Debug)]
+pub(super) struct Log {
+    events: VecDeque<Arc<Event>>,
+    /// The position behind the newest event.
+    end: u64,
+    bytes: usize,
+    limits: Limits,
+}
+
+impl Log {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { events: VecDeque::new(), end: 0, bytes: 0, limits }
+    }
+
+    /// The position of the next event.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn start(&self) -> u64 {
+        self.end - self.events.len() as u64
+    }
+
+    /// Numbers the event and puts it at the end.
+    pub(super) fn append(&mut self, mut event: Event) {
+        event.seq = self.end;
+        self.end += 1;
+        self.bytes += event.frame.len();
+        self.events.push_back(Arc::new(event));
+        while self.events.len() > 1
+            && (self.bytes > self.limits.bytes || self.events.len() > self.limits.events)
+        {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    /// Goes through the events from position `from` up to `until` (or the end), calling `visit` until it breaks
+    /// off by `false`, and returns the position behind the last one visited.
+    pub(super) fn read(
+        &self,
+        from: u64,
+        until: u64,
+        mut visit: impl FnMut(&Arc<Event>) -> bool,
+    ) -> Result<u64, Behind> {
+        let skip = from.checked_sub(self.start()).ok_or(Behind)?;
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(self.events.len());
+        let mut at = from;
+        for event in self.events.range(skip..) {
+            if at >= until {
+                break;
+            }
+            at += 1;
+            if !visit(event) {
+                break;
+            }
+        }
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(size: usize) -> Event {
+        Event {
+            seq: 0,
+            server: None,
+            directory: None,
+            attention: Attention::Everyone,
+            session: None,
+            frame: vec![b'x'; size].into(),
+            payload: 0..0,
+            global_only: true,
+        }
+    }
+
+    fn all(log: &Log, from: u64) -> Result<Vec<u64>, Behind> {
+        let mut seen = Vec::new();
+        log.read(from, u64::MAX, |event| {
+            seen.push(event.seq);
+            true
+        })?;
+        Ok(seen)
+    }
+
+    #[test]
+    fn one_event_larger_than_the_whole_log_is_kept_until_the_next() {
+        let mut log = Log::new(Limits { bytes: 10, events: 10 });
+        log.append(event(3));
+        log.append(event(100));
+        assert_eq!(all(&log, 1), Ok(vec![1]));
+        log.append(event(3));
+        assert_eq!(all(&log, 2), Ok(vec![2]));
+        assert_eq!(all(&log, 1), Err(Behind));
+    }
+
+    proptest! {
+        #[test]
+        fn the_log_holds_the_newest_events_within_its_limits_and_says_what_it_lost(
+            sizes in prop::collection::vec(0_usize..40, 0..100),
+            bytes in 40_usize..400,
+            events in 1_usize..30,
+        ) {
+            let mut log = Log::new(Limits { bytes, events });
+            for size in &sizes {
+                log.append(event(*size));
+                prop_assert!(log.bytes <= bytes && log.events.len() <= events);
+            }
+            let end = sizes.len() as u64;
+            prop_assert_eq!(log.end(), end);
+            prop_assert_eq!(log.bytes, log.events.iter().map(|event| event.frame.len()).sum::<usize>());
+            for from in 0..=end {
+                let expected = if from < log.start() { Err(Behind) } else { Ok((from..end).collect()) };
+                prop_assert_eq!(all(&log, from), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Events of our own making, in the form of `/global/event`: what happens to servers and sessions, and the two
+//! that every stream holds, `server.connected` and `server.heartbeat`.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use rand::Rng;
+use serde::Serialize;
+
+use crate::{
+    domain::{evidence::Evidence, ids::SessionId},
+    events::view::Shape,
+};
+
+/// An event ready to be published.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The `/global/event` form.
+    pub frame: Bytes,
+    /// Where the `/event` form lies in it.
+    pub payload: Range<usize>,
+    /// The session it speaks of.
+    pub session: Option<SessionId>,
+}
+
+/// What happened to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerChange {
+    /// It can be reached.
+    Up,
+    /// Something that is told of it became known or another.
+    Changed,
+    /// It has been silent for longer than a living server is.
+    Stalled,
+    /// It has gone.
+    Down,
+}
+
+impl ServerChange {
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Up => "pointsman.server.up",
+            Self::Changed => "pointsman.server.changed",
+            Self::Stalled => "pointsman.server.stalled",
+            Self::Down => "pointsman.server.down",
+        }
+    }
+}
+
+/// What is told of a server when something happens to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerNotice<'a> {
+    /// Its id, as in `GET /servers`.
+    pub id: &'a str,
+    /// Where it is reached.
+    pub url: &'a str,
+    /// Its own directory, once known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<&'a str>,
+    /// Its process, where there is one on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
+/// A session has another owner.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionMoved<'a> {
+    /// The session.
+    #[serde(rename = "sessionID")]
+    pub session: &'a SessionId,
+    /// The id of the server that owned it.
+    pub from: Option<&'a str>,
+    /// The id of the server that owns it now.
+    pub to: Option<&'a str>,
+    /// Why it does.
+    pub evidence: Option<Evidence>,
+}
+
+/// A second server runs a turn of a session while its owner is busy with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionConflict<'a> {
+    /// The session.
+    #[serde(rename = "sessionID")]
+    pub session: &'a SessionId,
+    /// The id of the server that owns it.
+    pub owner: &'a str,
+    /// The id of the other one.
+    pub other: &'a str,
+}
+
+/// `pointsman.server.up`, `.changed`, `.stalled` or `.down`.
+pub fn server(change: ServerChange, notice: &ServerNotice<'_>) -> Own {
+    wrap(change.kind(), notice, None)
+}
+
+/// `pointsman.session.moved`.
+pub fn session_moved(moved: &SessionMoved<'_>) -> Own {
+    wrap("pointsman.session.moved", moved, Some(moved.session.clone()))
+}
+
+/// `pointsman.session.conflict`.
+pub fn session_conflict(conflict: &SessionConflict<'_>) -> Own {
+    wrap("pointsman.session.conflict", conflict, Some(conflict.session.clone()))
+}
+
+/// The first event of a stream.
+pub(super) fn connected(shape: Shape) -> Bytes {
+    plain("server.connected", shape)
+}
+
+/// The sign of life of a stream.
+pub(super) fn heartbeat(shape: Shape) -> Bytes {
+    plain("server.heartbeat", shape)
+}
+
+fn plain(kind: &str, shape: Shape) -> Bytes {
+    #[derive(Serialize)]
+    struct Nothing {}
+    let own = wrap(kind, &Nothing {}, None);
+    match shape {
+        Shape::Global => own.frame,
+        Shape::Directory => own.frame.slice(own.payload),
+    }
+}
+
+fn wrap(kind: &str, properties: &impl Serialize, session: Option<SessionId>) -> Own {
+    const BEFORE: &str = r#"{"payload":"#;
+    // Texts and numbers always become JSON; were one not to, the event would still tell that something happened.
+    let properties = serde_json::to_string(properties).unwrap_or_else(|_| "{}".to_owned());
+    let frame = format!(r#"{BEFORE}{{"id":"{}","type":"{kind}","properties":{properties}}}}}"#, id());
+    Own { payload: BEFORE.len()..frame.len() - 1, frame: frame.into(), session }
+}
+
+/// A new event id of `OpenCode`'s form: `evt_`, 12 hexadecimal digits of (milliseconds × 4096 + counter) cut to 48
+/// bits, 14 random characters. Later ids sort behind earlier ones of this process, but for the cut every 2.2 years.
+fn id() -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(millis).unwrap_or_default() << 12;
+    // A clock set back, or more than 4096 events in a millisecond, go on counting from the last id.
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last + 1)));
+    let stamp = now.max(last.unwrap_or_default() + 1) & 0xffff_ffff_ffff;
+    let mut rng = rand::rng();
+    let random: String = (0..14).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
+    format!("evt_{stamp:012x}{random}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opencode::event::Decoder;
+
+    #[test]
+    fn an_id_has_the_form_of_opencodes_and_sorts_behind_the_one_before() {
+        let ids: Vec<_> = (0..10_000).map(|_| id()).collect();
+        assert!(ids.iter().all(|id| id.len() == 30 && id.starts_with("evt_")));
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn own_events_are_read_like_any_servers() {
+        let session = SessionId::try_new("ses_1").unwrap();
+        let notice = ServerNotice {
+            id: "srv_1",
+            url: "http://127.0.0.1:4302",
+            directory: Some("/a \"b\""),
+            pid: None,
+        };
+        let evidence = Some(Evidence::StartedWith);
+        let moved = SessionMoved { session: &session, from: None, to: Some("srv_1"), evidence };
+        for (own, kind, properties) in [
+            (
+                server(ServerChange::Stalled, &notice),
+                "pointsman.server.stalled",
+                r#"{"id":"srv_1","url":"http://127.0.0.1:4302","directory":"/a \"b\""}"#,
+            ),
+            (
+                session_moved(&moved),
+                "pointsman.session.moved",
+                r#"{"sessionID":"ses_1","from":null,"to":"srv_1","evidence":"started-with"}"#,
+            ),
+            (
+                session_conflict(&SessionConflict { session: &session, owner: "srv_1", other: "srv_2" }),
+                "pointsman.session.conflict",
+                r#"{"sessionID":"ses_1","owner":"srv_1","other":"srv_2"}"#,
+            ),
+        ] {
+            let read = Decoder::new().decode(own.frame.clone()).unwrap();
+            assert_eq!((&*read.kind, &read.payload, &read.session), (kind, &own.payload, &own.session));
+            let payload: serde_json::Value = serde_json::from_slice(&own.frame[own.payload]).unwrap();
+            assert_eq!(payload["properties"], serde_json::from_str::<serde_json::Value>(properties).unwrap());
+        }
+    }
+}

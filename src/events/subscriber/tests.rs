@@ -1,0 +1,78 @@
+use http_body_util::BodyExt;
+
+use crate::{
+    domain::ids::ServerKey,
+    events::{
+        hub::Hub,
+        log::Limits,
+        view::{AttentionRule, Shape, View},
+    },
+    opencode::event::Decoder,
+};
+
+use super::*;
+
+fn subscribe(hub: &Hub, shape: Shape) -> Subscription {
+    hub.subscribe(View { shape, directory: Some("/a".into()), server: None, attention: AttentionRule::All })
+}
+
+fn event(text: &Bytes) -> serde_json::Value {
+    let text = std::str::from_utf8(text).unwrap();
+    serde_json::from_str(text.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_shape_has_its_own_greeting_and_signs_of_life_every_ten_seconds() {
+    let hub = Hub::new(Limits::default());
+    let start = Instant::now();
+    for shape in [Shape::Global, Shape::Directory] {
+        let mut subscription = subscribe(&hub, shape);
+        for (n, kind) in ["server.connected", "server.heartbeat", "server.heartbeat"].into_iter().enumerate()
+        {
+            let event = event(&subscription.next().await.unwrap());
+            let (keys, bare) = match shape {
+                Shape::Global => (1, &event["payload"]),
+                Shape::Directory => (3, &event),
+            };
+            assert_eq!(event.as_object().unwrap().len(), keys);
+            assert_eq!(bare["type"], kind);
+            assert_eq!(bare["properties"], serde_json::json!({}));
+            assert_eq!(bare["id"].as_str().unwrap().len(), 30);
+            let waited = (Instant::now() - start).as_secs() % 20;
+            assert_eq!(waited, [0, 10, 0][n], "{kind}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_do_not_put_off_the_sign_of_life() {
+    let hub = Hub::new(Limits::default());
+    let mut subscription = subscribe(&hub, Shape::Global);
+    subscription.next().await;
+    let publisher = hub.clone();
+    tokio::spawn(async move {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let text = r#"{"directory":"/a","payload":{"type":"x"}}"#;
+            publisher.publish(ServerKey(1), Decoder::new().decode(text.into()).unwrap());
+        }
+    });
+    let mut beats = 0;
+    for _ in 0..21 {
+        beats +=
+            usize::from(event(&subscription.next().await.unwrap())["payload"]["type"] == "server.heartbeat");
+    }
+    assert_eq!(beats, 2);
+}
+
+#[tokio::test]
+async fn it_is_a_body_that_ends_with_the_hub() {
+    let hub = Hub::new(Limits::default());
+    let subscription = subscribe(&hub, Shape::Directory);
+    assert!(!subscription.is_end_stream());
+    let text = r#"{"directory":"/a","payload":{"type":"x"}}"#;
+    hub.publish(ServerKey(1), Decoder::new().decode(text.into()).unwrap());
+    hub.close();
+    let body = subscription.collect().await.unwrap().to_bytes();
+    assert!(body.ends_with(b"\"properties\":{}}\n\ndata: {\"type\":\"x\"}\n\n"), "{body:?}");
+}
