@@ -296,6 +296,7 @@ fn row(info: &wire::About<'_>) -> Option<SessionRow> {
         id: SessionId::try_new(info.id.get()?).ok()?,
         directory: info.directory.get()?.into(),
         title: info.title.get().unwrap_or_default().into(),
+        project: info.project.get().unwrap_or_default().into(),
         parent: info.parent.get().and_then(|parent| SessionId::try_new(parent).ok()),
         created_ms,
         updated_ms: time.and_then(|time| time.updated.get()).unwrap_or(created_ms),

@@ -60,6 +60,8 @@ pub(super) struct About<'a> {
     pub(super) title: Text<'a>,
     #[serde(borrow, default, rename = "parentID")]
     pub(super) parent: Text<'a>,
+    #[serde(borrow, default, rename = "projectID")]
+    pub(super) project: Text<'a>,
     #[serde(default)]
     pub(super) time: Object<Time>,
 }
