@@ -2,6 +2,7 @@
 
 pub mod candidate;
 pub mod claim;
+pub mod directory;
 pub mod evidence;
 pub mod ids;
 pub mod kind;

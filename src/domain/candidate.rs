@@ -5,7 +5,11 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{ids::ServerKey, kind::Kind};
+use super::{
+    directory::{contains, same_directory, trimmed},
+    ids::ServerKey,
+    kind::Kind,
+};
 
 /// What a choice looks at.
 #[derive(Clone, Debug)]
@@ -105,25 +109,6 @@ pub fn by_default(candidates: &[Candidate]) -> Option<ServerKey> {
         .filter(|candidate| takes_work(candidate))
         .min_by_key(|candidate| (suitability(candidate), candidate.port, candidate.server))
         .map(|candidate| candidate.server)
-}
-
-/// Whether two texts name one directory: equal but for a slash at the end.
-pub fn same_directory(a: &str, b: &str) -> bool {
-    trimmed(a) == trimmed(b)
-}
-
-/// A directory without the slash at its end, unless it is all there is.
-pub fn trimmed(directory: &str) -> &str {
-    match directory.trim_end_matches('/') {
-        "" if !directory.is_empty() => "/",
-        trimmed => trimmed,
-    }
-}
-
-/// Whether `inner` lies below `outer`.
-fn contains(outer: &str, inner: &str) -> bool {
-    let outer = trimmed(outer);
-    outer == "/" || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{domain::ids::ServerKey, events::view::same_directory};
+use crate::domain::{directory::same_directory, ids::ServerKey};
 
 /// Disposals of one cause, such as a change of the configuration, come within milliseconds; a client's start takes
 /// about a second.

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::{domain::ids::ServerKey, events::log::Event};
+use crate::{
+    domain::{directory::same_directory, ids::ServerKey},
+    events::log::Event,
+};
 
 /// What a subscriber asked for. Subscribers with equal views share the work of writing their events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,12 +79,6 @@ impl View {
     }
 }
 
-/// Whether two texts name the same directory: equal but for a slash at the end. Links are not followed, since
-/// servers do not follow them either: they keep an instance for each spelling.
-pub fn same_directory(one: &str, other: &str) -> bool {
-    one.trim_end_matches('/') == other.trim_end_matches('/')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,14 +101,6 @@ mod tests {
 
     fn view(shape: Shape, directory: Option<&str>, attention: AttentionRule) -> View {
         View { shape, directory: directory.map(Into::into), server: None, attention }
-    }
-
-    #[test]
-    fn a_slash_at_the_end_makes_no_other_directory() {
-        assert!(same_directory("/a/b", "/a/b/"));
-        assert!(same_directory("/", "/"));
-        assert!(!same_directory("/a/b", "/a"));
-        assert!(!same_directory("/a/b", "/A/b"));
     }
 
     #[test]

@@ -117,6 +117,7 @@ pub fn subject<'p>(method: &Method, path: &'p str) -> Subject<'p> {
     }
 }
 
+#[expect(clippy::match_same_arms, reason = "a table: each group of operations has its own lines")]
 fn first_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
     let reads = *method == Method::GET;
     match segments {
@@ -181,6 +182,7 @@ fn first_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
 }
 
 /// The interface below `/api`.
+#[expect(clippy::match_same_arms, reason = "a table: each group of operations has its own lines")]
 fn second_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
     let reads = *method == Method::GET;
     match segments {

@@ -7,14 +7,14 @@ use http::{
     header::{self, Entry},
 };
 
+use crate::guard::{InstanceId, mark};
+
 /// The header that names the server which answered, and with which a client names the one it wants.
 pub const SERVER: HeaderName = HeaderName::from_static("x-pointsman-server");
 /// The header that tells why that server.
 pub const ROUTE: HeaderName = HeaderName::from_static("x-pointsman-route");
 /// The header that names what a merged answer lacks.
 pub const PARTIAL: HeaderName = HeaderName::from_static("x-pointsman-partial");
-/// The header that counts how often a request has passed through a daemon like this one.
-pub const HOP: HeaderName = HeaderName::from_static("x-pointsman-hop");
 /// The directory a request is about, where the query names none.
 pub const DIRECTORY: HeaderName = HeaderName::from_static("x-opencode-directory");
 
@@ -36,12 +36,12 @@ const EXPOSED: HeaderValue =
 pub struct Forwarding {
     forwarded: HeaderValue,
     forwarded_for: HeaderValue,
-    instance: HeaderValue,
+    instance: InstanceId,
 }
 
 impl Forwarding {
     /// For a client at `peer`, passing through the daemon called `instance`.
-    pub fn new(peer: std::net::IpAddr, instance: &HeaderValue) -> Self {
+    pub fn new(peer: std::net::IpAddr, instance: &InstanceId) -> Self {
         let text = peer.to_canonical().to_string();
         let node = if text.contains(':') {
             format!("for=\"[{text}]\";proto=http")
@@ -75,8 +75,7 @@ impl Forwarding {
         headers.entry(FORWARDED_PROTO).or_insert(const { HeaderValue::from_static("http") });
         headers.append(FORWARDED, self.forwarded.clone());
         headers.append(FORWARDED_FOR, self.forwarded_for.clone());
-        headers.append(header::VIA, VIA);
-        headers.append(HOP, self.instance.clone());
+        mark(headers, &self.instance);
     }
 }
 
@@ -146,7 +145,7 @@ mod tests {
     }
 
     fn forwarding() -> Forwarding {
-        Forwarding::new([127, 0, 0, 1].into(), &HeaderValue::from_static("abc"))
+        Forwarding::new([127, 0, 0, 1].into(), &InstanceId::draw())
     }
 
     #[test]

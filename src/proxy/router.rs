@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     domain::{
-        candidate::{self, same_directory},
+        candidate,
+        directory::{same_directory, trimmed},
         ids::{ServerKey, SessionId, StoreKey},
         kind::Kind,
     },
@@ -151,7 +152,7 @@ impl Router {
     /// The server for a directory, always the same one while it answers.
     pub fn directory_server(&self, directory: &str) -> Option<Arc<Server>> {
         let servers = self.registry.servers.now();
-        let directory = candidate::trimmed(directory);
+        let directory = trimmed(directory);
         let open = |key| servers.get(key).is_some_and(|server| server.directories.contains(directory));
         let chosen = || candidate::for_directory(&servers.candidates(None), directory, open);
         let key = self.sticky.directory_server(directory, |key| answers(&servers, key), chosen)?;

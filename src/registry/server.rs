@@ -6,7 +6,8 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    candidate::{Candidate, trimmed},
+    candidate::Candidate,
+    directory::trimmed,
     ids::{ServerKey, StoreKey},
     kind::Kind,
 };

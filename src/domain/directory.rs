@@ -1,0 +1,43 @@
+//! Directories as servers name them.
+//!
+//! Compared as text, but for a slash at the end. Links are not followed, since servers do not follow them either: they
+//! keep an instance for each spelling.
+
+/// Whether two texts name one directory.
+pub fn same_directory(one: &str, other: &str) -> bool {
+    trimmed(one) == trimmed(other)
+}
+
+/// A directory without the slash at its end, unless that is all there is.
+pub fn trimmed(directory: &str) -> &str {
+    match directory.trim_end_matches('/') {
+        "" if !directory.is_empty() => "/",
+        trimmed => trimmed,
+    }
+}
+
+/// Whether `inner` lies below `outer`.
+pub fn contains(outer: &str, inner: &str) -> bool {
+    let outer = trimmed(outer);
+    outer == "/" || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_other_directory() {
+        assert!(same_directory("/a/b", "/a/b/"));
+        assert!(same_directory("/", "//"));
+        assert!(!same_directory("/a/b", "/a"));
+        assert!(!same_directory("/a/b", "/A/b"));
+        assert!(!same_directory("", "/"));
+    }
+
+    #[test]
+    fn what_merely_begins_alike_does_not_lie_below() {
+        assert!(contains("/a", "/a/b") && contains("/", "/a"));
+        assert!(!contains("/a", "/ab") && !contains("/a", "/a"));
+    }
+}
