@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::UpstreamBody;
+use crate::events::subscriber::Subscription;
 
 /// What can go wrong while an answer streams. The client sees its connection end.
 pub type AnswerError = Box<dyn Error + Send + Sync>;
@@ -21,7 +22,9 @@ pub enum AnswerBody {
     Upstream(UpstreamBody),
     /// One that is there as a whole.
     Whole(Option<Bytes>),
-    /// One of our own endpoints' or streams'.
+    /// One of our own streams.
+    Events(Box<Subscription>),
+    /// One of our own endpoints'.
     Own(axum::body::Body),
 }
 
@@ -47,6 +50,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(stream) => Pin::new(stream.as_mut()).poll_frame(cx).map_err(|never| match never {}),
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -55,6 +59,7 @@ impl Body for AnswerBody {
         match self {
             Self::Upstream(body) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Events(stream) => stream.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
     }
@@ -63,6 +68,7 @@ impl Body for AnswerBody {
         match self {
             Self::Upstream(body) => body.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Events(stream) => stream.size_hint(),
             Self::Own(body) => body.size_hint(),
         }
     }

@@ -1,0 +1,52 @@
+//! From a request for a stream of events to what its subscriber is to see.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
+
+use crate::{
+    events::{
+        hub::Hub,
+        view::{AttentionRule, Shape, View},
+    },
+    opencode::operations::Stream,
+    proxy::{answer::AnswerBody, named},
+    registry::servers::Servers,
+};
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Our own stream in place of `stream`; `None` for one that servers give themselves.
+pub fn subscribe(request: &Parts, stream: Stream, hub: &Hub, servers: &Servers) -> Option<Response<AnswerBody>> {
+    let shape = match stream {
+        Stream::Directory => Shape::Directory,
+        Stream::Global => Shape::Global,
+        Stream::Api => return None,
+    };
+    let server = named::server(&request.headers);
+    let view = View {
+        shape,
+        directory: named::directory(&request.uri, &request.headers).map(|directory| Arc::from(&*directory)),
+        server: server.and_then(|name| servers.now().by_name(name).map(|server| server.key)),
+        attention: attention(request),
+    };
+    let mut response = Response::new(AnswerBody::Events(Box::new(hub.subscribe(view))));
+    stream_headers(response.headers_mut());
+    Some(response)
+}
+
+/// A browser shows calls for attention to a person; anything else might answer them by itself.
+fn attention(request: &Parts) -> AttentionRule {
+    let browser = request.headers.contains_key(header::ORIGIN) || request.headers.contains_key(SEC_FETCH_MODE);
+    let asked = request.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "attention=all"));
+    if browser || asked { AttentionRule::All } else { AttentionRule::Own }
+}
+
+/// As servers send them: nobody on the way may keep, change or hold back a stream.
+fn stream_headers(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, const { HeaderValue::from_static("text/event-stream") });
+    headers.insert(header::CACHE_CONTROL, const { HeaderValue::from_static("no-cache, no-transform") });
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, const { HeaderValue::from_static("nosniff") });
+    headers.insert(ACCEL_BUFFERING, const { HeaderValue::from_static("no") });
+}
