@@ -1,7 +1,7 @@
 //! Who and what is let in, decided from a request's head and what is known of its peer, before anything acts on it.
 //!
-//! Order of the checks: the name we were called by ([`host`]), circles ([`loops`]), the web page behind the request
-//! ([`origin`]), then who asks ([`token`], [`user`]). An admitted request costs no allocation.
+//! Order of the checks: the name we were called by (`host`), circles (`loops`), the web page behind the request
+//! (`origin`), then who asks (`token`, `user`). An admitted request costs no allocation.
 //!
 //! Left to others: finding out the peer's user, the HTTP form of a [`Refusal`], limits on sizes and numbers.
 
@@ -25,7 +25,7 @@ use http::request::Parts;
 
 use self::{host::Hosts, origin::Origins, token::Token};
 pub use self::{
-    loops::{HOP, InstanceId, mark},
+    loops::{HOP, InstanceId},
     refusal::Refusal,
     token::{CHALLENGE, strip, strip_query},
     user::PeerUser,

@@ -33,7 +33,7 @@ pub struct ServeArgs {
 
     /// A server to use whether or not it is found by itself, as http://host:port; may be repeated
     ///
-    /// Replaces the [[server]] tables of the file.
+    /// Replaces the servers the file lists.
     #[arg(long, value_name = "URL")]
     pub server: Vec<String>,
 

@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, Method, Request, Version, request::Parts};
 use proptest::prelude::*;
 
-use super::{Admitted, Guard, HOP, InstanceId, Peer, PeerUser, Refusal, mark};
+use super::{Admitted, Guard, HOP, InstanceId, Peer, PeerUser, Refusal, loops::mark};
 use crate::config::{Access, CorsOrigin, HostName};
 
 const ME: Peer = Peer {

@@ -2,7 +2,7 @@
 //!
 //! A pointsman may stand behind another one, and a chain is no loop; so `Via`, in which all of them have one name, is
 //! not enough. Each daemon also adds an id of its own to `X-Pointsman-Hop`, and whoever finds its own refuses.
-//! What strips that header is stopped by the length of `Via`.
+//! What strips that header is stopped by the length of `Via`. Both are written with the other headers of forwarding.
 
 use std::fmt;
 
@@ -15,7 +15,6 @@ pub const HOP: HeaderName = HeaderName::from_static("x-pointsman-hop");
 
 /// What we are called in `Via`.
 const NAME: &str = "pointsman";
-const VIA: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 
 /// No chain anybody builds on purpose is longer: device, gateway, machine, container are four.
 const MOST_HOPS: usize = 8;
@@ -33,6 +32,11 @@ impl InstanceId {
     fn from_bits(bits: u64) -> Self {
         // Digits are always a valid header value.
         Self(HeaderValue::try_from(format!("{bits:016x}")).unwrap_or(HeaderValue::from_static("0")))
+    }
+
+    /// The id as the value of [`HOP`].
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.0
     }
 
     /// The id as text.
@@ -61,12 +65,6 @@ pub(super) fn check(headers: &HeaderMap, own: &InstanceId) -> Result<(), Refusal
     Ok(())
 }
 
-/// Leaves our mark on a request that goes on to a server, beside those of others.
-pub fn mark(headers: &mut HeaderMap, own: &InstanceId) {
-    headers.append(header::VIA, VIA);
-    headers.append(HOP, own.0.clone());
-}
-
 fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).into_iter();
     values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
@@ -76,6 +74,13 @@ fn items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 fn is_ours(item: &[u8]) -> bool {
     let mut words = item.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     words.nth(1).is_some_and(|name| name.eq_ignore_ascii_case(NAME.as_bytes()))
+}
+
+/// What forwarding leaves on a request.
+#[cfg(test)]
+pub(super) fn mark(headers: &mut HeaderMap, own: &InstanceId) {
+    headers.append(header::VIA, HeaderValue::from_static("1.1 pointsman"));
+    headers.append(HOP, own.header_value().clone());
 }
 
 #[cfg(test)]
