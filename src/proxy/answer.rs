@@ -16,7 +16,6 @@ use crate::events::subscriber::Subscription;
 pub type AnswerError = Box<dyn Error + Send + Sync>;
 
 /// See the module.
-#[derive(Debug)]
 pub enum AnswerBody {
     /// A server's, as it comes.
     Upstream(UpstreamBody),

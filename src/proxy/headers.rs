@@ -7,7 +7,7 @@ use http::{
     header::{self, Entry},
 };
 
-use crate::guard::{InstanceId, mark};
+use crate::guard::{HOP, InstanceId};
 
 /// The header that names the server which answered, and with which a client names the one it wants.
 pub const SERVER: HeaderName = HeaderName::from_static("x-pointsman-server");
@@ -36,7 +36,7 @@ const EXPOSED: HeaderValue =
 pub struct Forwarding {
     forwarded: HeaderValue,
     forwarded_for: HeaderValue,
-    instance: InstanceId,
+    instance: HeaderValue,
 }
 
 impl Forwarding {
@@ -50,7 +50,7 @@ impl Forwarding {
         };
         let value =
             |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { forwarded: value(&node), forwarded_for: value(&text), instance: instance.clone() }
+        Self { forwarded: value(&node), forwarded_for: value(&text), instance: instance.header_value().clone() }
     }
 
     /// Makes a client's headers those of our request to a server. `upgrading` keeps what an upgrade needs.
@@ -75,7 +75,8 @@ impl Forwarding {
         headers.entry(FORWARDED_PROTO).or_insert(const { HeaderValue::from_static("http") });
         headers.append(FORWARDED, self.forwarded.clone());
         headers.append(FORWARDED_FOR, self.forwarded_for.clone());
-        mark(headers, &self.instance);
+        headers.append(header::VIA, VIA);
+        headers.append(HOP, self.instance.clone());
     }
 }
 

@@ -1,0 +1,93 @@
+//! One stream from each server, for as long as the server lives.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::HeaderValue;
+use parking_lot::Mutex;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use super::{herald::Herald, intake::Intake};
+use crate::{
+    discovery::Watcher,
+    domain::ids::ServerKey,
+    events::{feed, own::ServerChange},
+    front::dispatch::Crier,
+    registry::{
+        News,
+        server::{Credentials, Server, State},
+    },
+};
+
+/// Starts a feed when a server comes and ends it when the server goes.
+pub struct Feeds {
+    intake: Intake,
+    herald: Herald,
+    client: reqwest::Client,
+    running: Mutex<HashMap<ServerKey, CancellationToken>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Feeds {
+    /// Feeds that end with `stop` and are counted in `tasks`.
+    pub fn new(
+        intake: Intake,
+        herald: Herald,
+        client: reqwest::Client,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { intake, herald, client, running: Mutex::default(), tasks, stop }
+    }
+
+    fn start(&self, server: &Server) {
+        if server.state == State::Locked {
+            return;
+        }
+        let Ok(url) = Url::parse(&format!("{}/global/event", server.address.url())) else { return };
+        let authorization = server.credentials.as_ref().map(Credentials::header).map(HeaderValue::from_str);
+        let mut authorization = authorization.and_then(Result::ok);
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        let stop = self.stop.child_token();
+        if let Some(earlier) = self.running.lock().insert(server.key, stop.clone()) {
+            earlier.cancel();
+        }
+        let feed = feed::Feed { server: server.key, client: self.client.clone(), url, authorization };
+        self.tasks.spawn(feed::run(feed, self.intake.clone(), stop));
+    }
+
+    fn end(&self, server: ServerKey) {
+        if let Some(running) = self.running.lock().remove(&server) {
+            running.cancel();
+        }
+    }
+
+    fn is_running(&self, server: ServerKey) -> bool {
+        self.running.lock().contains_key(&server)
+    }
+}
+
+impl Watcher for Feeds {
+    fn arrived(&self, server: Arc<Server>) {
+        self.start(&server);
+        self.herald.server(ServerChange::Up, &server);
+    }
+
+    fn departed(&self, server: Arc<Server>, news: News) {
+        self.end(server.key);
+        self.herald.server(ServerChange::Down, &server);
+        self.herald.cry(news);
+    }
+
+    fn changed(&self, server: Arc<Server>) {
+        match (server.state, self.is_running(server.key)) {
+            (State::Locked, true) => self.end(server.key),
+            (State::Up | State::Stalled, false) => self.start(&server),
+            _ => {}
+        }
+        self.herald.server(ServerChange::Changed, &server);
+    }
+}

@@ -1,0 +1,74 @@
+//! What everybody should hear of: servers that come and go, sessions that change hands.
+//!
+//! Each piece of news is told three times over, in one place: to subscribers, in the log, and as a number.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::ids::ServerKey,
+    events::{
+        hub::Hub,
+        own::{self, ServerChange, ServerNotice, SessionConflict, SessionMoved},
+    },
+    front::dispatch::Crier,
+    metrics::Metrics,
+    registry::{Conflict, Move, News, Registry, server::{Server, ServerId}},
+};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Herald {
+    hub: Hub,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+}
+
+impl Herald {
+    /// A herald that speaks through `hub`.
+    pub fn new(hub: Hub, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+        Self { hub, registry, metrics }
+    }
+
+    /// Something happened to a server.
+    pub fn server(&self, change: ServerChange, server: &Server) {
+        let notice = ServerNotice {
+            id: &server.id.0,
+            url: &server.address.url(),
+            directory: server.directory.as_deref(),
+            pid: server.process.map(|process| process.pid),
+        };
+        self.hub.announce(own::server(change, &notice));
+    }
+
+    fn moved(&self, Move { session, from, to }: &Move) {
+        let id = |owner: &Option<crate::domain::ownership::Owner>| {
+            owner.and_then(|owner| self.registry.servers.id(owner.server))
+        };
+        let (old, new) = (id(from), id(to));
+        let evidence = to.map(|owner| owner.evidence);
+        let text = |id: &Option<ServerId>| id.as_ref().map(|id| Arc::clone(&id.0));
+        let (from, to) = (text(&old), text(&new));
+        self.metrics.moved();
+        tracing::debug!(%session, from = from.as_deref(), to = to.as_deref(), evidence = evidence.map(tracing::field::display), "session moved");
+        self.hub.announce(own::session_moved(&SessionMoved { session, from: from.as_deref(), to: to.as_deref(), evidence }));
+    }
+
+    fn conflict(&self, Conflict { session, busy, other }: &Conflict) {
+        let id = |key: ServerKey| self.registry.servers.id(key);
+        let (Some(owner), Some(other)) = (id(*busy), id(*other)) else { return };
+        self.metrics.conflict();
+        tracing::warn!(%session, %owner, %other, "two servers run a turn of one session");
+        self.hub.announce(own::session_conflict(&SessionConflict { session, owner: &owner.0, other: &other.0 }));
+    }
+}
+
+impl Crier for Herald {
+    fn cry(&self, news: News) {
+        for moved in &news.moves {
+            self.moved(moved);
+        }
+        for conflict in &news.conflicts {
+            self.conflict(conflict);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! From what a server's stream says to what we know: the one place where events become claims.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::herald::Herald;
+use crate::{
+    discovery::{Doubts, agent},
+    domain::{
+        directory::same_directory,
+        evidence::Evidence,
+        ids::{ServerKey, SessionId},
+    },
+    events::{
+        feed::{self, Lost, Skipped},
+        hub::Hub,
+        own::ServerChange,
+    },
+    front::dispatch::Crier,
+    metrics::Metrics,
+    opencode::{
+        client::AgentClient,
+        event::{Decoded, Signal},
+        wire::Activity,
+    },
+    registry::{
+        News, Registry,
+        asked::Origin,
+        server::{Server, State},
+    },
+};
+
+/// Takes in all feeds. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    /// What is known.
+    pub registry: Arc<Registry>,
+    /// Where events go on to.
+    pub hub: Hub,
+    /// Who tells what changed.
+    pub herald: Herald,
+    /// Who finds out whether a server whose stream has ended still lives.
+    pub doubts: Doubts,
+    /// Asks servers what a stream has missed.
+    pub client: AgentClient,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Observed {
+    /// It is to be passed on, and this is what it changed.
+    PassOn(News),
+    /// Nobody is to hear of it.
+    Withhold,
+}
+
+/// Takes the meaning of one event of `server` into the registry.
+pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Observed {
+    if let Some(directory) = &event.directory {
+        server.directories.note(directory);
+    }
+    let raised = |id: &str| {
+        let origin =
+            Origin { server: server.key, session: event.session.clone(), directory: event.directory.clone() };
+        registry.asked.raised(id, origin);
+    };
+    let claim = |evidence| match &event.session {
+        Some(session) => registry.claim(server, session, evidence),
+        None => News::default(),
+    };
+    Observed::PassOn(match &event.signal {
+        Signal::Busy => claim(Evidence::Busy),
+        Signal::Output => claim(Evidence::Emitted),
+        Signal::Asked { id, .. } => {
+            raised(id);
+            claim(Evidence::Emitted)
+        }
+        Signal::Created(row) => {
+            registry.sessions.row(server.store, row, 0);
+            claim(Evidence::Emitted)
+        }
+        Signal::Updated(row) => {
+            registry.sessions.row(server.store, row, 0);
+            News::default()
+        }
+        Signal::Deleted => {
+            if let Some(session) = &event.session {
+                registry.delete(server.store, session);
+            }
+            News::default()
+        }
+        Signal::Failed => match &event.session {
+            Some(session) => registry.retract(server, session, Evidence::Busy),
+            None => News::default(),
+        },
+        Signal::Idle => match &event.session {
+            Some(session) => match registry.idle(server, session) {
+                Some(news) => news,
+                None => return Observed::Withhold,
+            },
+            None => News::default(),
+        },
+        Signal::PtyCreated { id } => {
+            raised(id);
+            News::default()
+        }
+        Signal::Answered { id, .. } | Signal::PtyGone { id } => {
+            registry.asked.closed(id);
+            News::default()
+        }
+        Signal::Disposed
+        | Signal::Sync { .. }
+        | Signal::Tui
+        | Signal::Connected
+        | Signal::Heartbeat
+        | Signal::CatalogueChanged
+        | Signal::Nothing => News::default(),
+    })
+}
+
+impl Intake {
+    fn set_state(&self, key: ServerKey, state: State, told: ServerChange) {
+        let before = self.registry.servers.get(key).map(|server| server.state);
+        if before.is_none_or(|before| before == state) {
+            return;
+        }
+        if let Some(server) = self.registry.servers.change(key, |server| server.state = state) {
+            tracing::info!(server = %server.id, address = %server.address, state = state.as_str(), "server changed");
+            self.herald.server(told, &server);
+        }
+    }
+
+    /// Asks which sessions are busy, in the directories in use: before we listened, or while we could not, turns may
+    /// have begun and ended.
+    async fn catch_up(self, server: Arc<Server>) {
+        let agent = agent(&self.client, &server);
+        let mut busy = HashSet::new();
+        let mut asked: Vec<Arc<str>> = Vec::new();
+        for directory in server.directories.all() {
+            match agent.status(Some(&directory)).await {
+                Ok(status) => {
+                    busy.extend(working(status));
+                    asked.push(directory);
+                }
+                Err(error) => tracing::debug!(server = %server.id, %error, "cannot ask which sessions are busy"),
+            }
+        }
+        let reaches = |directory: &str| asked.iter().any(|asked| same_directory(asked, directory));
+        self.herald.cry(self.registry.confirm_busy(&server, &busy, reaches));
+    }
+}
+
+fn working(status: impl IntoIterator<Item = (SessionId, Activity)>) -> impl Iterator<Item = SessionId> {
+    status.into_iter().filter(|(_, activity)| *activity != Activity::Idle).map(|(session, _)| session)
+}
+
+impl feed::Intake for Intake {
+    fn connected(&self, server: ServerKey) {
+        self.set_state(server, State::Up, ServerChange::Changed);
+        if let Some(server) = self.registry.servers.get(server) {
+            tokio::spawn(self.clone().catch_up(server));
+        }
+    }
+
+    fn received(&self, server: ServerKey, event: Decoded) {
+        let Some(server) = self.registry.servers.get(server) else { return };
+        match observe(&self.registry, &server, &event) {
+            Observed::PassOn(news) => {
+                self.metrics.event();
+                self.hub.publish(server.key, event);
+                self.herald.cry(news);
+            }
+            Observed::Withhold => self.metrics.idle_withheld(),
+        }
+    }
+
+    fn malformed(&self, server: ServerKey, why: Skipped) {
+        self.metrics.event_skipped(&why);
+        tracing::debug!(server = server.0, %why, "event skipped");
+    }
+
+    fn silent(&self, server: ServerKey) {
+        self.set_state(server, State::Stalled, ServerChange::Stalled);
+    }
+
+    fn awake(&self, server: ServerKey) {
+        self.set_state(server, State::Up, ServerChange::Changed);
+    }
+
+    fn lost(&self, server: ServerKey, why: Lost) {
+        tracing::debug!(server = server.0, %why, "stream lost");
+        self.metrics.feed_lost();
+        self.doubts.doubt(server);
+    }
+}

@@ -1,0 +1,119 @@
+//! The side that clients see: the listening socket, their connections, and what becomes of each request.
+
+pub mod address;
+pub mod dispatch;
+mod small_body;
+mod subscribe;
+
+pub use small_body::BodyError;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::dispatch::{Connection, Dispatch};
+use crate::{
+    guard::{InstanceId, Peer, PeerUser},
+    machine::Machine,
+    proxy::headers::Forwarding,
+};
+
+/// How long a client may take over the head of a request. Nobody who means it takes longer; who does not must not
+/// hold a connection for ever.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// How large the head of a request may be: far above what browsers and agents send, far below what would hurt.
+const MOST_HEAD: usize = 64 * 1024;
+
+/// How long a failure to accept is waited out: when file descriptors have run out, some must be closed first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long open requests have to end once we are told to stop. Streams end at once; a turn that runs for minutes
+/// goes on in its server without us.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The listening side.
+pub struct Front {
+    /// What every request passes through.
+    pub dispatch: Arc<Dispatch>,
+    /// Knows whose process a client is.
+    pub machine: Arc<dyn Machine>,
+    /// Whether clients must be processes of our own user.
+    pub user_check: bool,
+    /// Our mark on requests.
+    pub instance: InstanceId,
+}
+
+impl Front {
+    /// Serves clients until `stop`; then ends its connections, waiting `GRACE` for open requests. Returns how many had
+    /// not ended by then.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) -> usize {
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(Arc::clone(&self).connection(stream, peer, stop.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        connections.close();
+        // Whether all have ended is told by how many are left.
+        let _ = timeout(GRACE, connections.wait()).await;
+        connections.len()
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, stop: CancellationToken) {
+        // Small answers and events go out at once; without it they would only come later, so failing is no error.
+        let _ = stream.set_nodelay(true);
+        let user = self.user_of(&stream, address);
+        let peer = Peer { address, user };
+        let connection = Connection { peer, forwarding: Forwarding::new(address.ip(), &self.instance) };
+        let dispatch = &self.dispatch;
+        let service = service_fn(|request| {
+            let connection = &connection;
+            async move { Ok::<_, Infallible>(dispatch.answer(request, connection).await) }
+        });
+        let mut serving = std::pin::pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD)
+                .max_header_size(MOST_HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+        );
+        let ended = tokio::select! {
+            ended = &mut serving => ended,
+            () = stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            // Clients come and go in the middle of things; nobody needs to know.
+            tracing::debug!(peer = %address, %error, "connection ended");
+        }
+    }
+
+    /// Whose process is at the other end, asked once for each connection, and only where it matters.
+    fn user_of(&self, stream: &TcpStream, peer: SocketAddr) -> PeerUser {
+        if !self.user_check || !peer.ip().to_canonical().is_loopback() {
+            return PeerUser::Unknown;
+        }
+        let (Ok(local), Some(own)) = (stream.local_addr(), self.machine.uid()) else { return PeerUser::Unknown };
+        PeerUser::of(self.machine.peer_uid(local, peer), own)
+    }
+}

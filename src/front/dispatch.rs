@@ -1,0 +1,227 @@
+//! The life of a request, from its head to its answer.
+//!
+//! guard → ours? a stream? a list? → route → forward. Whatever goes wrong on the way is answered in the form that
+//! the agent's clients read.
+
+use std::sync::Arc;
+
+use axum::Router as Endpoints;
+use http::{Method, Request, Response, StatusCode, Uri, header::ORIGIN, request::Parts};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::{address, small_body, subscribe::subscribe};
+use crate::{
+    api::error,
+    events::hub::Hub,
+    guard::{self, Admitted, Guard, Peer, cors},
+    metrics::Metrics,
+    opencode::{
+        lists::List,
+        operations::{Subject, subject},
+    },
+    proxy::{
+        answer::AnswerBody,
+        body::RequestBody,
+        forward::{ForwardError, Forwarder},
+        headers::{self, Forwarding},
+        merge::Merger,
+        named,
+        route::{Route, Target},
+        router::{Router, Scout},
+    },
+    registry::{News, Registry},
+};
+
+/// How often a request that could not be sent is routed anew. Its server has gone, and so may the next have.
+const ROUTES: usize = 3;
+
+/// Who tells everybody what was learned from an answer.
+pub trait Crier: Send + Sync {
+    /// Publishes what changed.
+    fn cry(&self, news: News);
+}
+
+/// What every request passes through; one for all connections.
+pub struct Dispatch {
+    /// Who is let in.
+    pub guard: Guard,
+    /// Whether clients present a token of ours, which ends here.
+    pub has_token: bool,
+    /// Our own endpoints.
+    pub endpoints: Endpoints,
+    /// Our own streams.
+    pub hub: Hub,
+    /// What exists.
+    pub registry: Arc<Registry>,
+    /// Where requests go.
+    pub router: Router,
+    /// How they get there.
+    pub forwarder: Arc<Forwarder>,
+    /// The lists of which every server has a part.
+    pub merger: Arc<Merger>,
+    /// Who finds out what became of a server.
+    pub scout: Arc<dyn Scout>,
+    /// Who is told of changes.
+    pub crier: Arc<dyn Crier>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One client's connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// What servers are told about it.
+    pub forwarding: Forwarding,
+}
+
+impl Dispatch {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<AnswerBody> {
+        let (mut parts, body) = request.into_parts();
+        let origin = parts.headers.get(ORIGIN).cloned();
+        let mut response = match self.guard.check(&parts, &connection.peer) {
+            Ok(Admitted::Request) => {
+                if self.has_token {
+                    take_off_token(&mut parts);
+                }
+                self.admitted(parts, body, connection).await
+            }
+            Ok(Admitted::Preflight) => preflight(&parts),
+            Err(refusal) => return error::refusal(&refusal, origin.as_ref()),
+        };
+        if origin.is_some() {
+            cors::allow(origin.as_ref(), response.headers_mut());
+        }
+        response
+    }
+
+    async fn admitted(&self, mut parts: Parts, body: Incoming, connection: &Connection) -> Response<AnswerBody> {
+        if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
+            return self.own(parts, body).await;
+        }
+        let addressed = address::rewrite(&parts.uri, &mut parts.headers);
+        let names_server_in_path = addressed.is_some();
+        if let Some(uri) = addressed {
+            parts.uri = uri;
+        }
+        // A cheap copy, so that what the path is about can be kept while the request is taken apart.
+        let uri = parts.uri.clone();
+        let subject = subject(&parts.method, uri.path());
+        match subject {
+            Subject::Stream(stream) if !names_server_in_path => {
+                if let Some(response) = subscribe(&parts, stream, &self.hub, &self.registry.servers) {
+                    return response;
+                }
+            }
+            Subject::List(list) if named::server(&parts.headers).is_none() => return self.merge(list, &parts).await,
+            _ => {}
+        }
+        self.pass_on(parts, body, subject, connection).await
+    }
+
+    async fn own(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {
+        let request = Request::from_parts(parts, axum::body::Body::new(body));
+        match self.endpoints.clone().oneshot(request).await {
+            Ok(response) => response.map(AnswerBody::Own),
+            Err(never) => match never {},
+        }
+    }
+
+    async fn merge(&self, list: List, parts: &Parts) -> Response<AnswerBody> {
+        let merged = self.merger.merge(list, parts).await;
+        let mut response = merged.unwrap_or_else(|failure| error::merge(&failure));
+        headers::expose(response.headers_mut());
+        response
+    }
+
+    async fn pass_on(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        subject: Subject<'_>,
+        connection: &Connection,
+    ) -> Response<AnswerBody> {
+        let (body, read) = if Router::needs_body(subject) {
+            match small_body::read(body).await {
+                Ok(bytes) => (RequestBody::from(bytes.clone()), Some(bytes)),
+                Err(error) => return error::body(&error),
+            }
+        } else {
+            (RequestBody::Incoming(body), None)
+        };
+        let mut target = match self.router.route(&parts, subject, read.as_ref()).await {
+            Ok(target) => target,
+            Err(error) => return error::route(&error),
+        };
+        let upgrading = parts.headers.contains_key(http::header::UPGRADE);
+        connection.forwarding.to_server(&mut parts.headers, upgrading);
+        let mut request = Request::from_parts(parts, body);
+        for _ in 1..ROUTES {
+            match self.forwarder.forward(request, subject, &target).await {
+                Err(ForwardError::Unsent(error, unsent)) if target.route != Route::Explicit => {
+                    self.scout.doubt(&target.server).await;
+                    let (parts, body) = unsent.into_parts();
+                    match self.router.route(&parts, subject, read.as_ref()).await {
+                        // It still lives, as far as anybody can tell: trying again at once would change nothing.
+                        Ok(same) if same.server.key == target.server.key => {
+                            return error::forward(&ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body))));
+                        }
+                        Ok(next) => target = next,
+                        Err(error) => return error::route(&error),
+                    }
+                    request = Request::from_parts(parts, body);
+                }
+                outcome => return self.finish(outcome, &target).await,
+            }
+        }
+        let outcome = self.forwarder.forward(request, subject, &target).await;
+        self.finish(outcome, &target).await
+    }
+
+    async fn finish(
+        &self,
+        outcome: Result<(Response<AnswerBody>, News), ForwardError>,
+        target: &Target,
+    ) -> Response<AnswerBody> {
+        match outcome {
+            Ok((response, news)) => {
+                self.metrics.forwarded(target.route, response.status());
+                self.crier.cry(news);
+                response
+            }
+            Err(error) => {
+                tracing::debug!(server = %target.server.id, address = %target.server.address, %error, "request failed");
+                self.scout.doubt(&target.server).await;
+                let response = error::forward(&error);
+                self.metrics.forwarded(target.route, response.status());
+                response
+            }
+        }
+    }
+}
+
+/// The token is between the client and us: no server sees it.
+fn take_off_token(parts: &mut Parts) {
+    guard::strip(&mut parts.headers);
+    let Some(query) = parts.uri.query() else { return };
+    let kept = guard::strip_query(query);
+    if kept.len() == query.len() {
+        return;
+    }
+    let path = parts.uri.path();
+    let without = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+    if let Ok(uri) = without.parse::<Uri>() {
+        parts.uri = uri;
+    }
+}
+
+fn preflight(parts: &Parts) -> Response<AnswerBody> {
+    debug_assert_eq!(parts.method, Method::OPTIONS);
+    let mut response = Response::new(AnswerBody::EMPTY);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = cors::preflight(parts);
+    response
+}
