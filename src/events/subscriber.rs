@@ -32,6 +32,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 ///
 /// Each item is as many whole events as were there, at most about 256 KiB. The stream ends when the hub closes, and
 /// when the client has read so slowly that the log has lost what it would read next.
+#[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
     lane: Arc<Lane>,

@@ -61,6 +61,7 @@ fn a_created_session_comes_with_its_row() {
     assert_eq!(row.id.as_str(), SESSION);
     assert_eq!(&*row.directory, "/home/u/proj");
     assert_eq!(&*row.title, "New session - 2026-11-21T11:47:53.351Z");
+    assert_eq!(&*row.project, "08535395");
     assert_eq!((row.created_ms, row.updated_ms), (1_795_261_673_351, 1_795_261_673_351));
     assert_eq!(row.parent, None);
 }
