@@ -1,3 +1,79 @@
-//! The `pointsman` command.
+//! The `pointsman` command: parse, load, start, wait, exit.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use pointsman::{
+    app::App,
+    cli::{Cli, Command, servers, sessions, which},
+    config::{Config, Environment, ServeArgs},
+};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code for what the person at the keyboard can mend: a flag, a file, a port in use.
+const USAGE: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let environment = Environment::of_process();
+    let outcome = match &command {
+        Command::Serve(flags) => return serve(flags, &environment).await,
+        Command::Servers(args) => servers::run(args, &environment).await,
+        Command::Sessions(args) => sessions::run(args, &environment).await,
+        Command::Which(args) => which::run(args, &environment).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pointsman: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn serve(flags: &ServeArgs, environment: &Environment) -> ExitCode {
+    let config = match Config::load(flags, environment) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new(&config.log))
+        .init();
+    let app = match App::start(config).await {
+        Ok(app) => app,
+        Err(error) => return refuse(&error),
+    };
+    // Scripts read this line to learn the port.
+    println!("pointsman listening on http://{}", app.address());
+    app.run(told_to_stop()).await;
+    ExitCode::SUCCESS
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("pointsman: {error}");
+    ExitCode::from(USAGE)
+}
+
+/// Waits until somebody interrupts or ends us.
+async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "only an interrupt will stop this process in order");
+                let _ = tokio::signal::ctrl_c().await;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -46,6 +46,11 @@ impl Address {
         Self { authority: authority.into(), port }
     }
 
+    /// The address that `authority`, already written as `host:port`, names.
+    pub fn from_authority(authority: &str, port: u16) -> Self {
+        Self { authority: authority.into(), port }
+    }
+
     /// The address as a URL without a slash at its end.
     pub fn url(&self) -> String {
         format!("http://{}", self.authority)

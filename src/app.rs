@@ -1,0 +1,271 @@
+//! The composition root: wires the parts, starts them in order, and stops them in order.
+//!
+//! Start: state directory, kept claims, port, discovery, then requests. Stop: no new connections, streams ended,
+//! discovery and feeds ended, open requests waited for, the state directory let go last.
+
+mod feeds;
+mod herald;
+mod intake;
+mod scout;
+
+pub use self::intake::{Observed, observe};
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{feeds::Feeds, herald::Herald, intake::Intake, scout::Rider};
+use crate::{
+    api::{self, Api},
+    config::{self, Config},
+    discovery::{self, Discovery, Doubts, Readiness},
+    events::{hub::Hub, log::Limits},
+    front::{Front, dispatch::Dispatch},
+    guard::{Guard, InstanceId},
+    machine::{self, Machine},
+    metrics::Metrics,
+    opencode::client::{AgentClient, AskError},
+    proxy::{
+        forward::Forwarder,
+        merge::{self, Merger},
+        router::{Router, Scout, UnreachableOwner},
+    },
+    registry::{
+        Registry,
+        kept::{Kept, KeptError},
+        server::{Address, Credentials, State},
+    },
+    state_dir::{StateDir, StateDirError},
+    sync::SessionSync,
+};
+
+/// How often idle connections and default choices are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// How long our own tasks have to end. They wait for nothing but each other.
+const STOP: Duration = Duration::from_secs(2);
+
+/// How often a silent connection of a feed is asked whether it still stands.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Why the daemon does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The kept claims cannot be used.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// Somebody listens there already.
+    #[error("{address} is in use by {holder}; stop that one or choose another address with --listen")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+        /// Who holds it.
+        holder: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No client for servers can be made.
+    #[error("cannot prepare to ask servers: {0}")]
+    Client(#[from] AskError),
+    /// No client for streams can be made.
+    #[error("cannot prepare to read streams: {0}")]
+    Streams(#[from] reqwest::Error),
+}
+
+/// A daemon that listens and is ready to run.
+pub struct App {
+    state_dir: StateDir,
+    listener: TcpListener,
+    address: SocketAddr,
+    front: Arc<Front>,
+    feeds: Arc<Feeds>,
+    discovery: Discovery,
+    sync: SessionSync,
+    hub: Hub,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Takes the state directory and the port, and puts the parts together. Nothing is contacted yet.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let machine = machine::native();
+        let state_dir = StateDir::open(&config.state_dir)?;
+        let kept = Kept::open(&state_dir.path().join("claims"))?;
+        let listener = listen(config.listen, machine.as_ref()).await?;
+        let cannot_listen = |source| StartError::Listen { address: config.listen, source };
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        state_dir.announce(&format!("http://{address}"))?;
+
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let instance = InstanceId::draw();
+        let registry = Arc::new(Registry::new(Some(kept)));
+        let hub = Hub::new(Limits::default());
+        let metrics = Arc::new(Metrics::new(Arc::clone(&registry), hub.clone()));
+        let client = AgentClient::try_new(config.discovery.connect_timeout)?;
+        let doubts = Doubts::default();
+        let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
+
+        let forwarder = Arc::new(Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout));
+        let sync = SessionSync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
+        let merge_settings =
+            merge::Settings { deadline: config.routing.merge_deadline, owner_port: config.routing.owner_port };
+        let merger = Arc::new(Merger::new(Arc::clone(&registry), Arc::clone(&forwarder), merge_settings));
+        let scout: Arc<dyn Scout> = Arc::new(Rider {
+            registry: Arc::clone(&registry),
+            sync: sync.clone(),
+            merger: Arc::clone(&merger),
+            doubts: doubts.clone(),
+        });
+        let intake = Intake {
+            registry: Arc::clone(&registry),
+            hub: hub.clone(),
+            herald: herald.clone(),
+            doubts: doubts.clone(),
+            client: client.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let feeds = Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
+        let settings = discovery_settings(&config, address);
+        let discovery =
+            Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
+        let readiness = Readiness::new(discovery.first_round(), sync.first_round());
+
+        let endpoints = api::router(Api {
+            registry: Arc::clone(&registry),
+            machine: Arc::clone(&machine),
+            scout: Arc::clone(&scout),
+            readiness,
+            metrics: Arc::clone(&metrics),
+            crier: Arc::new(herald.clone()),
+        });
+        let unreachable_owner = match config.routing.unreachable_owner {
+            config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
+            config::UnreachableOwner::Refuse => UnreachableOwner::Refuse,
+        };
+        let has_token = config.access.token.is_some();
+        let user_check = config.access.user_check && !has_token;
+        let dispatch = Dispatch {
+            guard: Guard::new(config.access, address, instance.clone()),
+            has_token,
+            endpoints,
+            hub: hub.clone(),
+            registry: Arc::clone(&registry),
+            router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
+            forwarder,
+            merger,
+            scout,
+            crier: Arc::new(herald),
+            metrics,
+        };
+        let front = Arc::new(Front { dispatch: Arc::new(dispatch), machine, user_check, instance });
+        Ok(Self { state_dir, listener, address, front, feeds: Arc::new(feeds), discovery, sync, hub, tasks, stop })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs until `stop` is done, and then stops in order.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { state_dir, listener, front, feeds, discovery, sync, hub, tasks, stop: stopping, .. } = self;
+        tasks.spawn(discovery.run(feeds, stopping.child_token()));
+        tasks.spawn(sync.run(stopping.child_token()));
+        tasks.spawn(housekeeping(Arc::clone(&front.dispatch), stopping.child_token()));
+        let serving = tokio::spawn(front.serve(listener, stopping.clone()));
+
+        stop.await;
+        tracing::info!("stopping");
+        stopping.cancel();
+        hub.close();
+        tasks.close();
+        if timeout(STOP, tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = tasks.len(), "tasks did not end in time");
+        }
+        match serving.await {
+            Ok(0) => tracing::info!("stopped"),
+            Ok(left) => tracing::info!(connections = left, "stopped; requests still open were cut"),
+            Err(error) => tracing::error!(%error, "the listening side ended badly"),
+        }
+        drop(state_dir);
+    }
+}
+
+/// What follows from changes of the servers, and the closing of idle connections.
+async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
+    let mut changes = dispatch.registry.servers.changes();
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        let default = dispatch.router.default_server();
+        dispatch.hub.set_default_directory(default.and_then(|server| server.directory.clone()));
+        let servers = dispatch.registry.servers.now();
+        let passwords = servers.iter().any(|server| server.credentials.is_some() || server.state == State::Locked);
+        dispatch.guard.set_passwords_behind(passwords);
+        drop(servers);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = tick.tick() => dispatch.forwarder.tidy(),
+        }
+    }
+}
+
+async fn listen(address: SocketAddr, machine: &dyn Machine) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = machine.holder(address).map_or_else(
+                || String::from("a process that cannot be seen"),
+                |process| format!("{} (pid {})", process.name, process.pid),
+            );
+            StartError::InUse { address, holder }
+        }
+        _ => StartError::Listen { address, source },
+    })
+}
+
+/// The client that reads streams: no limit on how long one may last.
+fn stream_client(config: &Config) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(config.discovery.connect_timeout)
+        .tcp_keepalive(KEEP_ALIVE)
+        .build()
+}
+
+fn discovery_settings(config: &Config, own_address: SocketAddr) -> discovery::Settings {
+    let address = |url: &config::ServerUrl| Address::from_authority(&url.authority(), url.port());
+    let credentials =
+        |credentials: &config::Credentials| Credentials::basic(&credentials.username, credentials.password.expose());
+    let configured = config.discovery.servers.iter().map(|server| discovery::Configured {
+        address: address(&server.url),
+        credentials: server.credentials.as_ref().map(credentials),
+    });
+    discovery::Settings {
+        configured: configured.collect(),
+        default_credentials: config.discovery.credentials.as_ref().map(credentials),
+        ports: config.discovery.ports.as_ref().map(config::Ports::range),
+        scan: config.discovery.scan,
+        tick: config.discovery.tick,
+        own_address,
+        preferred: config.routing.default_server.as_ref().map(address),
+        connect_timeout: config.discovery.connect_timeout,
+    }
+}
