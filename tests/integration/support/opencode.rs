@@ -4,6 +4,8 @@
 //! two do not, and nothing of the person who runs the tests is seen or touched. Servers are slow to start and large
 //! (300 to 800 MB), so no more than [`AT_A_TIME`] tests have a store at once; others wait in [`Store::new`].
 
+mod shared;
+
 use std::{
     path::{Path, PathBuf},
     process::Command as StdCommand,
@@ -17,6 +19,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
 };
 
+pub use self::shared::{Shared, shared};
 use super::{
     eventually::{eventually, patiently},
     model::Model,
@@ -67,6 +70,14 @@ impl Store {
 
     async fn prepare(permit: Option<SemaphorePermit<'static>>, plugin: Plugin) -> Self {
         let directory = TempDir::with_prefix("pointsman-opencode-").expect("a temporary directory");
+        Self::prepare_in(directory, permit, plugin).await
+    }
+
+    async fn prepare_in(
+        directory: TempDir,
+        permit: Option<SemaphorePermit<'static>>,
+        plugin: Plugin,
+    ) -> Self {
         // The server reports real paths.
         let root = directory.path().canonicalize().expect("it was just made");
         let model = Model::start().await;
@@ -290,7 +301,12 @@ impl Builder<'_> {
             command.env("OPENCODE_SERVER_PASSWORD", password);
         }
         let process = Process::start(&format!("opencode on port {port}"), &command);
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            // A kept connection would belong to the runtime of the test that opened it.
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client");
         let mut server =
             OpenCode { process, port, directory: self.directory, password: self.password, client };
         server.process.line_after("opencode server listening on ").await;

@@ -2,7 +2,7 @@
 
 use crate::support::{
     isolation::isolated,
-    opencode::{OpenCode, Store},
+    opencode::{OpenCode, Store, shared},
     sse::{End, EventStream},
 };
 
@@ -50,4 +50,23 @@ fn a_real_server_runs_turns_without_a_network() {
         assert_eq!(message["info"]["finish"], "stop", "{message}");
         assert_eq!(store.opened().len(), 1, "one instance, and nothing was installed");
     });
+}
+
+#[tokio::test]
+async fn shared_servers_outlast_the_test_that_started_them() {
+    for (owner, stranger) in shared().await.both_ways() {
+        let session = owner.create_session().await;
+        assert_eq!(owner.prompt(&session, "hello").await["info"]["finish"], "stop");
+        assert_eq!(stranger.get(&format!("/session/{session}")).await["id"], *session);
+    }
+}
+
+#[tokio::test]
+async fn shared_servers_serve_the_next_test_as_well() {
+    let shared = shared().await;
+    let session = shared.higher.create_session().await;
+    shared.higher.prompt_async(&session, "SLOW shared").await;
+    shared.store.model.wait_for("SLOW shared").await;
+    shared.store.model.release("SLOW shared");
+    shared.higher.wait_until_idle(&session).await;
 }
