@@ -1,0 +1,11 @@
+//! Every integration test, in one binary: the daemon from outside, against fake and real `OpenCode` servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why it failed")]
+#![allow(
+    unreachable_pub,
+    reason = "this crate has no outside; `pub` marks what the tests may use of a support module"
+)]
+
+mod support;
+
+mod support_keeps_its_promises;

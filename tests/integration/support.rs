@@ -1,0 +1,16 @@
+//! What the tests stand on: servers real and fake, the daemon, clients, and the patience to wait for them.
+//!
+//! Each file below holds one idea. Everything listens on loopback, on ports of its own, and ends when dropped.
+
+#![allow(dead_code, unused_imports, reason = "not every test uses every part")]
+
+pub mod daemon;
+pub mod eventually;
+pub mod fake;
+pub mod isolation;
+pub mod model;
+pub mod opencode;
+pub mod ports;
+pub mod process;
+pub mod relay;
+pub mod sse;
