@@ -6,6 +6,7 @@
     reason = "this crate has no outside; `pub` marks what the tests may use of a support module"
 )]
 
+mod architecture;
 mod support;
 
 mod support_keeps_its_promises;
