@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod machine;
 pub mod opencode;
 pub mod proxy;
 pub mod registry;

@@ -1,0 +1,85 @@
+//! A process that looks like an agent to the system, for the tests of everything that reads processes: this test
+//! program itself, started under the name `opencode`, listening, with an `opencode.db` open.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// What stands before the address in the line the impostor prints.
+const ANNOUNCEMENT: &str = "impostor listens on ";
+
+/// Ends when dropped.
+pub(super) struct Impostor {
+    child: Child,
+    directory: TempDir,
+    pub(super) address: SocketAddr,
+}
+
+impl Impostor {
+    /// Returns once it listens.
+    pub(super) fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        File::create(directory.path().join("opencode.db")).unwrap();
+        let program = directory.path().join(format!("opencode{}", std::env::consts::EXE_SUFFIX));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
+        #[cfg(not(unix))]
+        std::fs::hard_link(std::env::current_exe().unwrap(), &program).unwrap();
+        let mut child = Command::new(program)
+            .args(["--ignored", "--exact", "--nocapture", "machine::impostor::the_impostor_itself"])
+            .current_dir(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        // The test harness may have begun the line with the name of the test.
+        let announced = lines.find_map(|line| Some(line.split_once(ANNOUNCEMENT)?.1.to_owned()));
+        let address = announced.unwrap().parse().unwrap();
+        Self { child, directory, address }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn directory(&self) -> PathBuf {
+        self.directory.path().canonicalize().unwrap()
+    }
+
+    pub(super) fn store(&self) -> PathBuf {
+        self.directory().join("opencode.db")
+    }
+
+    /// Kills it without collecting it: on Unix it stays a zombie.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "what the impostor runs, not a test"]
+fn the_impostor_itself() {
+    if !Path::new("opencode.db").exists() {
+        return;
+    }
+    let _store = File::open("opencode.db").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{ANNOUNCEMENT}{}", listener.local_addr().unwrap());
+    // Until the one who started it has gone.
+    let _ = std::io::stdin().read(&mut [0]);
+}
