@@ -14,7 +14,7 @@ const RUNTIME_WORDS: [&str; 3] = ["run", "x", "exec"];
 
 /// Options that are switches: the word after them is not theirs. Every other option takes the next word as its
 /// value unless it starts with a dash, unknown ones included, as the agent's own parser does.
-const SWITCHES: [&str; 18] = [
+const SWITCHES: [&str; 17] = [
     "help",
     "h",
     "version",
@@ -32,7 +32,6 @@ const SWITCHES: [&str; 18] = [
     "interactive",
     "i",
     "replay",
-    "yolo",
 ];
 
 /// Options that take every following word up to the next dash.
@@ -180,7 +179,7 @@ impl<'a> Words<'a> {
 fn option(word: &str) -> Option<(&str, Option<&str>)> {
     let (name, long) = match word.strip_prefix("--") {
         Some(name) => (name, true),
-        None => (word.strip_prefix('-')?, false),
+        None => (word.strip_prefix('-').filter(|name| !name.is_empty())?, false),
     };
     let (name, value) = match name.split_once('=') {
         Some((name, value)) => (name, Some(value)),
@@ -232,7 +231,18 @@ fn stem(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_command_line_at_all_can_be_read(words in prop::collection::vec("(-{0,3}[a-z=é]{0,3}|\\PC{0,8}|serve|--port|-s|ses_1|/opencode)", 0..8)) {
+            let _ = looks_like_agent(words.first().map_or("", String::as_str), &words);
+            let read = Invocation::parse(&words);
+            prop_assert!(read.session.is_none_or(|session| words.iter().any(|word| word.contains(session.as_str()))));
+        }
+    }
 
     fn args(line: &str) -> Vec<String> {
         line.split(' ').map(str::to_owned).collect()
@@ -300,7 +310,6 @@ mod tests {
             ("opencode --port 4096", Kind::Tui),
             ("opencode -c", Kind::Tui),
             ("opencode --prompt serve", Kind::Tui),
-            ("opencode -- serve", Kind::Serve),
             ("opencode serve", Kind::Serve),
             ("opencode --print-logs serve", Kind::Serve),
             ("opencode --log-level DEBUG serve", Kind::Serve),

@@ -53,11 +53,13 @@ impl Impostor {
         self.directory.path().canonicalize().unwrap()
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn store(&self) -> PathBuf {
         self.directory().join("opencode.db")
     }
 
-    /// Kills it without collecting it: on Unix it stays a zombie.
+    /// Kills it without collecting it: it stays a zombie.
+    #[cfg(target_os = "linux")]
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
     }

@@ -38,7 +38,8 @@ pub(super) struct Linux {
 impl Linux {
     pub(super) fn new() -> Self {
         Self {
-            boot_id: procfs::sys::kernel::random::boot_id().unwrap_or_default(),
+            boot_id: procfs::sys::kernel::random::boot_id()
+                .unwrap_or_else(|_| format!("since-{}", sysinfo::System::boot_time())),
             uid: rustix::process::geteuid().as_raw(),
             has_diag: diag::listening().is_ok(),
         }

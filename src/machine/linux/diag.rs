@@ -139,6 +139,9 @@ fn read(socket: &OwnedFd, buffer: &mut [u8], mut each: impl FnMut(&InetResponseH
         let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(|error| broken(&error))?;
         match message.payload {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(answer)) => each(&answer.header),
+            NetlinkPayload::Done(done) if done.code < 0 => {
+                return Err(io::Error::from_raw_os_error(-done.code));
+            }
             NetlinkPayload::Done(_) => return Ok(Part::Last),
             NetlinkPayload::Error(error) => return Err(error.to_io()),
             _ => {}
