@@ -1,32 +1,20 @@
 //! The machine on Linux: `sock_diag` for sockets, `/proc` for processes.
-//!
-//! Everything about one process is read through one open `/proc/<pid>`, so that a number given to a new process
-//! half-way yields an error, never a mixture of two.
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{self, Read},
+    io,
     net::SocketAddr,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
 };
 
-use procfs::process::{self, FDTarget, Stat};
-
+use self::process::Running;
 use super::{
-    Listener, Machine, MachineError, Process, SocketId, StoreFile,
+    Listener, Machine, MachineError, Process, SocketId,
     agent::{looks_like_agent, may_be_agent},
     without_wrappers,
 };
 
 mod diag;
-
-/// How much of a command line is read. An `opencode run` may carry a whole document as its prompt; what we look for
-/// stands before it or within a few words of it.
-const LONGEST_COMMAND_LINE: u64 = 32 * 1024;
-
-/// What the kernel adds to the path of something that has been unlinked.
-const UNLINKED: &str = " (deleted)";
+mod process;
 
 /// See the module.
 pub(super) struct Linux {
@@ -50,17 +38,11 @@ impl Linux {
         self.uid == 0 || self.uid == uid
     }
 
-    /// Our user's processes that look like an agent, with what was read to find out.
-    fn candidates(&self) -> impl Iterator<Item = Candidate> {
-        processes().filter_map(|entry| {
-            let uid = entry.uid().ok().filter(|uid| self.reaches(*uid))?;
-            let stat = running(&entry)?;
-            // The command line takes a lock of the process that owns it; its name does not.
-            if !may_be_agent(&stat.comm) {
-                return None;
-            }
-            let args = args(&entry);
-            looks_like_agent(&stat.comm, &args).then_some(Candidate { entry, uid, stat, args })
+    /// The processes we may look into that look like an agent.
+    fn running_agents(&self) -> impl Iterator<Item = Running> {
+        // The command line takes a lock of the process it belongs to, its name does not: most are out by their name.
+        Running::all(|uid| self.reaches(uid)).filter(|process| {
+            may_be_agent(process.name()) && looks_like_agent(process.name(), &process.args())
         })
     }
 }
@@ -84,37 +66,22 @@ impl Machine for Linux {
     }
 
     fn owners(&self, sockets: &[SocketId]) -> HashMap<SocketId, Process> {
-        let wanted: HashSet<SocketId> = sockets.iter().copied().collect();
-        let mut owners = HashMap::new();
-        if wanted.is_empty() {
-            return owners;
+        if sockets.is_empty() {
+            return HashMap::new();
         }
-        for candidate in self.candidates() {
-            let files = OpenFiles::of(&candidate.entry);
-            let held: Vec<SocketId> = files.sockets.intersection(&wanted).copied().collect();
-            if !held.is_empty() {
-                first_started(&mut owners, &held, &candidate.finish(files.store));
-            }
-        }
-        owners
+        first_holders(self.running_agents(), &sockets.iter().copied().collect())
     }
 
     fn process(&self, pid: u32) -> Option<Process> {
-        let entry = open(pid)?;
-        let candidate = Candidate::read(entry)?;
-        let store = OpenFiles::of(&candidate.entry).store;
-        Some(candidate.finish(store))
+        Running::open(pid).map(|process| process.describe(process.open_files().store))
     }
 
     fn alive(&self, pid: u32, started: u64) -> bool {
-        open(pid).and_then(|entry| running(&entry)).is_some_and(|stat| stat.starttime == started)
+        Running::open(pid).is_some_and(|process| process.started() == started)
     }
 
     fn agents(&self) -> Vec<Process> {
-        let agents = self.candidates().map(|candidate| {
-            let store = OpenFiles::of(&candidate.entry).store;
-            candidate.finish(store)
-        });
+        let agents = self.running_agents().map(|process| process.describe(process.open_files().store));
         without_wrappers(agents.collect())
     }
 
@@ -140,133 +107,34 @@ impl Machine for Linux {
         if sockets.is_empty() {
             return None;
         }
-        let mut owners = HashMap::new();
-        for entry in processes() {
-            let files = OpenFiles::of(&entry);
-            let held: Vec<SocketId> = files.sockets.intersection(&sockets).copied().collect();
-            if let (false, Some(candidate)) = (held.is_empty(), Candidate::read(entry)) {
-                first_started(&mut owners, &held, &candidate.finish(files.store));
+        let holders = first_holders(Running::all(|_| true), &sockets).into_values();
+        holders.min_by_key(|process| (process.started, process.pid))
+    }
+}
+
+/// For each of `sockets` the process that holds it and started first: a child inherits what its parent had open.
+fn first_holders(
+    processes: impl Iterator<Item = Running>,
+    sockets: &HashSet<SocketId>,
+) -> HashMap<SocketId, Process> {
+    let mut holders: HashMap<SocketId, Process> = HashMap::new();
+    for process in processes {
+        let files = process.open_files();
+        let held = files.among(sockets);
+        if held.is_empty() {
+            continue;
+        }
+        let process = process.describe(files.store);
+        for socket in held {
+            let earlier = holders
+                .get(&socket)
+                .is_some_and(|known| (known.started, known.pid) <= (process.started, process.pid));
+            if !earlier {
+                holders.insert(socket, process.clone());
             }
         }
-        owners.into_values().min_by_key(|process| (process.started, process.pid))
     }
-}
-
-/// A process of which everything but its open files has been read.
-struct Candidate {
-    entry: process::Process,
-    uid: u32,
-    stat: Stat,
-    args: Vec<String>,
-}
-
-impl Candidate {
-    fn read(entry: process::Process) -> Option<Self> {
-        let uid = entry.uid().ok()?;
-        let stat = running(&entry)?;
-        let args = args(&entry);
-        Some(Self { entry, uid, stat, args })
-    }
-
-    fn finish(&self, store: Option<StoreFile>) -> Process {
-        Process {
-            pid: self.entry.pid().cast_unsigned(),
-            parent: u32::try_from(self.stat.ppid).ok().filter(|parent| *parent > 1),
-            started: self.stat.starttime,
-            uid: Some(self.uid),
-            name: self.stat.comm.clone(),
-            args: self.args.clone(),
-            cwd: self.entry.cwd().ok().map(without_mark),
-            store,
-        }
-    }
-}
-
-/// What a process has open, as far as it matters here.
-#[derive(Default)]
-struct OpenFiles {
-    sockets: HashSet<SocketId>,
-    store: Option<StoreFile>,
-}
-
-impl OpenFiles {
-    /// Nothing where we may not look.
-    fn of(entry: &process::Process) -> Self {
-        let mut files = Self::default();
-        for file in entry.fd().into_iter().flatten().flatten() {
-            match file.target {
-                FDTarget::Socket(inode) => {
-                    files.sockets.insert(SocketId(inode));
-                }
-                FDTarget::Path(path) if files.store.is_none() => {
-                    files.store = store_file(entry.pid(), file.fd, path);
-                }
-                _ => {}
-            }
-        }
-        files
-    }
-}
-
-fn store_file(pid: i32, fd: i32, path: PathBuf) -> Option<StoreFile> {
-    let path = without_mark(path);
-    if !is_store(&path) {
-        return None;
-    }
-    // Through the descriptor, not by its path: the file may be unlinked or of another mount namespace.
-    let file = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok()?;
-    Some(StoreFile { device: file.dev(), inode: file.ino(), path })
-}
-
-/// `opencode.db`, or `opencode-<channel>.db` of a preview build.
-fn is_store(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".db"));
-    name.is_some_and(|name| name == "opencode" || name.starts_with("opencode-"))
-}
-
-/// The path without the kernel's mark, unless something is really called so.
-fn without_mark(path: PathBuf) -> PathBuf {
-    match path.to_str().and_then(|text| text.strip_suffix(UNLINKED)) {
-        Some(plain) if !path.exists() => plain.into(),
-        _ => path,
-    }
-}
-
-/// Keeps, for each socket, the process that started first: a child inherits what its parent had open.
-fn first_started(owners: &mut HashMap<SocketId, Process>, held: &[SocketId], process: &Process) {
-    for socket in held {
-        let earlier = owners
-            .get(socket)
-            .is_some_and(|known| (known.started, known.pid) <= (process.started, process.pid));
-        if !earlier {
-            owners.insert(*socket, process.clone());
-        }
-    }
-}
-
-fn processes() -> impl Iterator<Item = process::Process> {
-    process::all_processes().into_iter().flatten().flatten()
-}
-
-fn open(pid: u32) -> Option<process::Process> {
-    process::Process::new(i32::try_from(pid).ok()?).ok()
-}
-
-/// What the kernel says of a process that has not ended: a zombie keeps its number and nothing else.
-fn running(entry: &process::Process) -> Option<Stat> {
-    entry.stat().ok().filter(|stat| !matches!(stat.state, 'Z' | 'X' | 'x'))
-}
-
-/// The command line with its empty words, which `procfs` leaves out: `--prompt ""` must stay two words.
-fn args(entry: &process::Process) -> Vec<String> {
-    let mut bytes = Vec::new();
-    let read =
-        entry.open_relative("cmdline").map(|file| file.take(LONGEST_COMMAND_LINE).read_to_end(&mut bytes));
-    if !matches!(read, Ok(Ok(_))) || bytes.is_empty() {
-        return Vec::new();
-    }
-    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-    words.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    holders
 }
 
 /// The listening sockets from `/proc/net/tcp` and `tcp6`.
@@ -286,12 +154,14 @@ fn listed() -> io::Result<Vec<Listener>> {
 mod tests {
     use std::{
         net::{TcpListener, TcpStream},
-        process::{Command, Stdio},
+        os::unix::fs::MetadataExt,
+        process::Command,
     };
 
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
     use super::*;
+    use crate::machine::StoreFile;
     use crate::machine::impostor::Impostor;
 
     /// Another test that is just starting a process holds copies of our sockets until that runs.
@@ -408,47 +278,22 @@ mod tests {
     }
 
     #[test]
-    fn empty_words_of_a_command_line_are_kept() {
-        let mut child = Command::new("sh")
-            .args(["-c", "read line", "opencode", "", "é", ""])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let read = Linux::new().process(child.id()).unwrap();
-        assert_eq!(read.args, ["sh", "-c", "read line", "opencode", "", "é", ""]);
-        drop(child.stdin.take());
-        child.wait().unwrap();
-    }
-
-    #[test]
     fn of_several_holders_the_first_started_is_the_owner() {
         let machine = Linux::new();
-        let impostor = Impostor::start();
-        let mut parent = machine.process(impostor.pid()).unwrap();
-        parent.started = 5;
-        let child = Process { pid: 1, started: 6, ..parent.clone() };
-        for order in [[&parent, &child], [&child, &parent]] {
-            let mut owners = HashMap::new();
-            for process in order {
-                first_started(&mut owners, &[SocketId(7)], process);
-            }
-            assert_eq!(owners[&SocketId(7)], parent);
-        }
-    }
-
-    #[test]
-    fn a_store_is_told_by_its_file_name() {
-        for (path, is) in [
-            ("/d/opencode.db", true),
-            ("/d/opencode-dev.db", true),
-            ("/d/opencode.db-wal", false),
-            ("/d/opencode.db-shm", false),
-            ("/d/other.db", false),
-            ("/opencode.db/x", false),
-        ] {
-            assert_eq!(is_store(Path::new(path)), is, "{path}");
-        }
-        assert_eq!(without_mark("/nowhere/opencode.db (deleted)".into()), Path::new("/nowhere/opencode.db"));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = socket_at(&machine.listeners().unwrap(), listener.local_addr().unwrap()).unwrap();
+        // The child has our listening socket as its standard input.
+        let copy = std::os::fd::OwnedFd::from(listener.try_clone().unwrap());
+        let mut child = Command::new("sleep").arg("60").stdin(copy).spawn().unwrap();
+        let (child_pid, own_pid) = (child.id(), std::process::id());
+        let holder = |pids: &[u32]| {
+            let processes = pids.iter().filter_map(|pid| Running::open(*pid));
+            first_holders(processes, &HashSet::from([socket])).remove(&socket).map(|process| process.pid)
+        };
+        let found = [holder(&[child_pid]), holder(&[child_pid, own_pid]), holder(&[own_pid, child_pid])];
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, [Some(child_pid), Some(own_pid), Some(own_pid)]);
     }
 
     #[test]
