@@ -4,8 +4,10 @@
 //! discovery to the answer. `docs/architecture.md` draws the whole.
 
 pub mod clock;
+pub mod discovery;
 pub mod domain;
 pub mod machine;
 pub mod opencode;
 pub mod proxy;
 pub mod registry;
+pub mod sync;

@@ -1,4 +1,6 @@
 //! The agent's protocol: its paths, shapes and events. Nothing here knows of us.
 
+pub mod client;
 pub mod lists;
 pub mod operations;
+pub mod wire;
