@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod discovery;
 pub mod domain;
 pub mod events;
 pub mod guard;
@@ -14,3 +15,4 @@ pub mod opencode;
 pub mod proxy;
 pub mod registry;
 pub mod state_dir;
+pub mod sync;

@@ -67,6 +67,11 @@ pub trait Machine: Send + Sync + 'static {
     /// Any process we may look at; `None` when it has ended, as a zombie too.
     fn process(&self, pid: u32) -> Option<Process>;
 
+    /// [`Process::started`] in milliseconds since 1970, by the wall clock as it is set now.
+    fn started_ms(&self, started: u64) -> u64 {
+        started.saturating_mul(1000)
+    }
+
     /// Whether that very process still runs: `started` as [`Process::started`] said. One small read.
     fn alive(&self, pid: u32, started: u64) -> bool;
 

@@ -4,6 +4,7 @@
 //! session. It knows nothing of HTTP and asks nobody anything; discovery, feeds and the proxy tell it.
 
 pub mod asked;
+pub mod graves;
 pub mod kept;
 pub mod names;
 mod record;
@@ -12,6 +13,7 @@ pub mod servers;
 pub mod sessions;
 pub mod stores;
 pub mod succession;
+pub mod unseen;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -19,12 +21,14 @@ use parking_lot::Mutex;
 
 use self::{
     asked::Asked,
+    graves::Graves,
     kept::{Kept, Remembered, is_kept},
     server::Server,
     servers::Servers,
     sessions::{Effect, Found, Sessions},
     stores::Stores,
     succession::Succession,
+    unseen::Unseen,
 };
 use crate::{
     clock::Clock,
@@ -78,6 +82,10 @@ pub struct Registry {
     pub sessions: Sessions,
     /// Permissions, questions and terminals, and who raised them.
     pub asked: Asked,
+    /// Sessions deleted lately.
+    pub graves: Graves,
+    /// Sessions that somebody writes whom we cannot hear.
+    pub unseen: Unseen,
     /// The one clock.
     pub clock: Clock,
     kept: Option<Kept>,
@@ -98,6 +106,8 @@ impl Registry {
             stores: Stores::default(),
             sessions: Sessions::default(),
             asked: Asked::default(),
+            graves: Graves::default(),
+            unseen: Unseen::default(),
             clock,
             kept,
             remembered: Mutex::new(remembered),
@@ -168,6 +178,9 @@ impl Registry {
     pub fn claim(&self, server: &Server, session: &SessionId, evidence: Evidence) -> News {
         let at_ms = self.clock.now_ms();
         let claim = Claim { server: server.key, evidence, at_ms };
+        if evidence > Evidence::Inherited {
+            self.unseen.clear(session);
+        }
         let effect = self.sessions.claim(server.store, session, claim, &self.servers.now());
         if effect.keep
             && is_kept(evidence)
@@ -245,6 +258,7 @@ impl Registry {
                 }
             }
         }
+        self.graves.bury(store, session, self.clock.now_ms());
         self.sessions.forget(store, session);
         self.asked.forget_session(session);
     }

@@ -76,6 +76,11 @@ impl Machine for Linux {
         Running::open(pid).map(|process| process.describe(process.open_files().store))
     }
 
+    fn started_ms(&self, started: u64) -> u64 {
+        let since_boot_ms = started.saturating_mul(1000) / procfs::ticks_per_second().max(1);
+        sysinfo::System::boot_time().saturating_mul(1000).saturating_add(since_boot_ms)
+    }
+
     fn alive(&self, pid: u32, started: u64) -> bool {
         Running::open(pid).is_some_and(|process| process.started() == started)
     }

@@ -1,0 +1,159 @@
+//! The session lists of the stores: who exists where, in which directory, changed when.
+//!
+//! One task for each store that has an answering server, never one for each server: servers of one store list the
+//! same. The task pages through everything once, then asks for what changed, and goes through the whole list again
+//! page by page to find what was deleted. A list that is slow, huge, failing or a lie delays nobody else: routing
+//! never waits for it, and other stores have their own task. Nothing here makes a server open any directory but its
+//! own.
+//!
+//! Also here: the look-up of a session that nobody has listed yet ([`Sync::look_up`]), and the suspicion that an
+//! agent we cannot hear writes a session (kept in [`crate::registry::unseen`]).
+//!
+//! Left to others: whose a session is. A list proves that a session exists, never who runs it.
+
+use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::{ids::StoreKey, kind::Kind},
+    machine::Machine,
+    opencode::client::AgentClient,
+    registry::{Registry, server::Server},
+};
+
+mod changes;
+mod look_up;
+mod store;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+/// How long the first lists may take before we count as ready without them: a server may have to open its directory
+/// for its list, which took 8.3 s when cold.
+const FIRST_ROUND: Duration = Duration::from_secs(10);
+
+/// A handle to the session lists. Cheap to clone.
+#[derive(Clone)]
+pub struct Sync {
+    shared: Arc<Shared>,
+}
+
+/// What all store tasks and look-ups share.
+struct Shared {
+    registry: Arc<Registry>,
+    machine: Arc<dyn Machine>,
+    client: AgentClient,
+    /// The last round begun, by any store: rounds of one store never repeat, however often its task starts.
+    rounds: std::sync::atomic::AtomicU32,
+    first_round: watch::Sender<bool>,
+    look_ups: look_up::LookUps,
+}
+
+impl std::fmt::Debug for Sync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sync").finish_non_exhaustive()
+    }
+}
+
+impl Sync {
+    /// Asks nobody before [`Sync::run`] or [`Sync::look_up`].
+    pub fn new(registry: Arc<Registry>, machine: Arc<dyn Machine>, client: AgentClient) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                registry,
+                machine,
+                client,
+                rounds: std::sync::atomic::AtomicU32::new(0),
+                first_round: watch::Sender::new(false),
+                look_ups: look_up::LookUps::default(),
+            }),
+        }
+    }
+
+    /// Becomes true once the list of every store that the first look of discovery found has been read or has failed,
+    /// or ten seconds have passed since.
+    pub fn first_round(&self) -> watch::Receiver<bool> {
+        self.shared.first_round.subscribe()
+    }
+
+    /// Keeps the registry's sessions true until `stop`. `discovered` is [`crate::discovery::Discovery::first_round`].
+    pub async fn run(&self, mut discovered: watch::Receiver<bool>, stop: CancellationToken) {
+        let mut changes = self.shared.registry.servers.changes();
+        let mut tasks = JoinSet::new();
+        let mut running = HashSet::new();
+        let (held, mut first_lists) = mpsc::channel::<Infallible>(1);
+        let mut held = Some(held);
+        let mut first_round = std::pin::pin!(async move {
+            let _ = timeout(FIRST_ROUND, first_lists.recv()).await;
+        });
+        loop {
+            changes.mark_unchanged();
+            let is_discovered = *discovered.borrow_and_update();
+            for store in self.shared.stores() {
+                if running.insert(store) {
+                    let first_list = held.clone();
+                    tasks.spawn(store::StoreTask::new(Arc::clone(&self.shared), store).run(first_list));
+                }
+            }
+            if is_discovered {
+                held = None;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+                changed = discovered.changed(), if held.is_some() => {
+                    // Without discovery there is nothing to wait for.
+                    if changed.is_err() {
+                        held = None;
+                    }
+                }
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(store) => { running.remove(&store); }
+                    Err(error) => {
+                        tracing::error!(%error, "the sync of a store failed; it starts anew");
+                        tasks.abort_all();
+                        tasks = JoinSet::new();
+                        running.clear();
+                    }
+                },
+                () = &mut first_round, if held.is_none() && !*self.shared.first_round.borrow() => {
+                    self.shared.first_round.send_replace(true);
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The stores that can be asked.
+    fn stores(&self) -> HashSet<StoreKey> {
+        let servers = self.registry.servers.now();
+        servers.iter().filter(|server| server.answering()).map(|server| server.store).collect()
+    }
+
+    /// The answering servers of a store, the best to be asked for a list first: one that is made to serve has nobody
+    /// waiting at its screen.
+    fn servers_of(&self, store: StoreKey) -> Vec<Arc<Server>> {
+        let servers = self.registry.servers.now();
+        let mut of_store: Vec<Arc<Server>> =
+            servers.of_store(store).filter(|server| server.answering()).cloned().collect();
+        of_store.sort_by_key(|server| (reluctance(server.kind), server.address.port, server.key));
+        of_store
+    }
+}
+
+fn reluctance(kind: Kind) -> u8 {
+    match kind {
+        Kind::Serve | Kind::Web => 0,
+        Kind::Other | Kind::Acp => 1,
+        Kind::Tui | Kind::Attach => 2,
+        // It ends by itself, perhaps in the middle of a page.
+        Kind::Run => 3,
+    }
+}

@@ -1,0 +1,349 @@
+//! The list of one store, kept true.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    Shared,
+    changes::{self, Stamp},
+    walk::{Ask, Step, Walk, changes_since},
+};
+use crate::{
+    discovery::{agent, unreachable},
+    domain::{
+        ids::{ServerKey, SessionId, StoreKey},
+        session::SessionRow,
+    },
+    opencode::wire::Page,
+    registry::{
+        server::{Server, State},
+        stores::StoreIdentity,
+        unseen::Suspicion,
+    },
+};
+
+/// How often a store's files are looked at, and its list asked for changes when they were written.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often the list is asked for changes without a sign of any, and how often one page of the whole list is gone
+/// through. Streams tell of most changes at once; this finds what none told.
+const UNASKED: Duration = Duration::from_secs(15);
+
+/// The pauses between attempts at the first list.
+const FIRST_PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+
+/// How many sessions that the list no longer shows are looked for in one tick.
+const LOOKED_FOR: usize = 4;
+
+/// How long streams may take to tell what a list has shown already.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long it is remembered which agents cannot be reached.
+const AGENTS_FOR: Duration = Duration::from_secs(10);
+
+/// How many sessions wait at most until it is clear whether a stream tells of their change.
+const ADVANCED_AT_ONCE: usize = 1000;
+
+/// See the module.
+pub(super) struct StoreTask {
+    shared: Arc<Shared>,
+    store: StoreKey,
+    /// The round of the walk through the whole list.
+    round: u32,
+    walk: Walk,
+    /// The latest change seen, by the store's clock.
+    newest_ms: u64,
+    /// Sessions that a whole round has not shown.
+    missing: VecDeque<SessionId>,
+    /// Rows that changed without a stream's word so far.
+    advanced: Vec<Advanced>,
+    agents: Option<(Instant, Vec<u32>)>,
+    database: Option<(ServerKey, Option<PathBuf>)>,
+    stamp: Option<Stamp>,
+    refreshed: Instant,
+    paged: Instant,
+    failed: Option<ServerKey>,
+    malformed: usize,
+}
+
+struct Advanced {
+    row: SessionRow,
+    seen: Instant,
+}
+
+impl StoreTask {
+    pub(super) fn new(shared: Arc<Shared>, store: StoreKey) -> Self {
+        let now = Instant::now();
+        let round = shared.next_round();
+        Self {
+            shared,
+            store,
+            round,
+            walk: Walk::new(None),
+            newest_ms: 0,
+            missing: VecDeque::new(),
+            advanced: Vec::new(),
+            agents: None,
+            database: None,
+            stamp: None,
+            refreshed: now,
+            paged: now,
+            failed: None,
+            malformed: 0,
+        }
+    }
+
+    /// Runs while the store has a server; drops `first_list` once the first list was read or has failed.
+    pub(super) async fn run(mut self, first_list: Option<mpsc::Sender<Infallible>>) -> StoreKey {
+        self.read_all(first_list).await;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.has_server() {
+            tick.tick().await;
+            self.tick().await;
+        }
+        self.store
+    }
+
+    fn has_server(&self) -> bool {
+        self.shared.registry.servers.now().of_store(self.store).next().is_some()
+    }
+
+    async fn read_all(&mut self, mut first_list: Option<mpsc::Sender<Infallible>>) {
+        let mut pauses = FIRST_PAUSES.into_iter();
+        let mut pause = Duration::ZERO;
+        self.stamp = self.stamp_now().await;
+        loop {
+            match self.page_of_all().await {
+                Some(Step::On) => {}
+                Some(Step::Whole | Step::Broken(_)) => break,
+                None if !self.has_server() => break,
+                None => {
+                    first_list = None;
+                    pause = pauses.next().unwrap_or(pause);
+                    sleep(pause).await;
+                }
+            }
+        }
+        let now = Instant::now();
+        (self.refreshed, self.paged) = (now, now);
+        drop(first_list);
+    }
+
+    async fn tick(&mut self) {
+        let stamp = self.stamp_now().await;
+        let written = stamp.is_some() && stamp != self.stamp;
+        if (written || self.refreshed.elapsed() >= UNASKED) && self.refresh().await.is_some() {
+            self.stamp = stamp;
+            self.refreshed = Instant::now();
+        }
+        if self.paged.elapsed() >= UNASKED {
+            self.paged = Instant::now();
+            // A failure is in the log, and the same page is asked for next time.
+            self.page_of_all().await;
+        }
+        self.look_for_missing().await;
+        self.settle_advanced();
+    }
+
+    /// One page of the walk through the whole list; `None` if it was not had. At the end of the list a new round begins.
+    async fn page_of_all(&mut self) -> Option<Step> {
+        let ask = self.walk.next();
+        let (server, asked_ms, page) = self.ask(ask).await?;
+        let step = self.walk.took(&page);
+        for row in page.rows {
+            if self.is_current(&row, asked_ms) {
+                self.shared.registry.sessions.row(self.store, &row, self.round);
+            }
+        }
+        self.follow(server);
+        match step {
+            Step::On => return Some(step),
+            Step::Whole => {
+                let missing = self.shared.registry.sessions.missing_since(self.store, self.round);
+                self.missing = missing.into();
+            }
+            Step::Broken(why) => {
+                tracing::warn!(store = self.store.0, why, "a session list cannot be followed to its end");
+            }
+        }
+        self.walk = Walk::new(None);
+        self.round = self.shared.next_round();
+        Some(step)
+    }
+
+    /// Asks for what changed since the newest change known.
+    async fn refresh(&mut self) -> Option<()> {
+        let now_ms = self.shared.registry.clock.now_ms();
+        let mut walk = Walk::new(Some(changes_since(self.newest_ms, now_ms)));
+        loop {
+            let (server, asked_ms, page) = self.ask(walk.next()).await?;
+            let step = walk.took(&page);
+            for row in page.rows {
+                if self.is_current(&row, asked_ms) {
+                    self.changed(row).await;
+                }
+            }
+            self.follow(server);
+            if step != Step::On {
+                return Some(());
+            }
+        }
+    }
+
+    /// Whether a row tells anything: not if the session was deleted after the list was asked for.
+    fn is_current(&mut self, row: &SessionRow, asked_ms: u64) -> bool {
+        self.newest_ms = self.newest_ms.max(row.updated_ms);
+        !self.shared.registry.graves.hold(self.store, &row.id, asked_ms)
+    }
+
+    /// Takes in a row, at once or after streams had time to tell of it themselves.
+    async fn changed(&mut self, row: SessionRow) {
+        let sessions = &self.shared.registry.sessions;
+        // When sessions move to another project all of them change at once, and nobody wrote them.
+        let advanced = sessions
+            .last_change(self.store, &row.id)
+            .is_some_and(|(updated_ms, project)| row.updated_ms > updated_ms && row.project == project);
+        if !advanced || self.advanced.len() >= ADVANCED_AT_ONCE || self.unreachable().await.is_empty() {
+            self.shared.registry.sessions.row(self.store, &row, self.round);
+            return;
+        }
+        match self.advanced.iter_mut().find(|known| known.row.id == row.id) {
+            Some(known) => known.row = row,
+            None => self.advanced.push(Advanced { row, seen: Instant::now() }),
+        }
+    }
+
+    /// Takes in the rows that waited for a stream's word, and suspects where none came.
+    fn settle_advanced(&mut self) {
+        let registry = &self.shared.registry;
+        let pids = self.agents.as_ref().map(|(_, pids)| pids.clone()).unwrap_or_default();
+        // A server whose stream is silent may have told nothing of its own sessions.
+        let all_heard = registry.servers.now().of_store(self.store).all(|server| server.state == State::Up);
+        for Advanced { row, .. } in self.advanced.extract_if(.., |known| known.seen.elapsed() >= HEARD_WITHIN)
+        {
+            let told = registry
+                .sessions
+                .last_change(self.store, &row.id)
+                .is_none_or(|(updated_ms, _)| updated_ms >= row.updated_ms);
+            if told {
+                continue;
+            }
+            if all_heard && !pids.is_empty() {
+                let suspicion = Suspicion { pids: pids.clone(), at_ms: registry.clock.now_ms() };
+                registry.unseen.suspect(&row.id, suspicion);
+            }
+            registry.sessions.row(self.store, &row, self.round);
+        }
+    }
+
+    /// The agents that have this store open and cannot be reached.
+    async fn unreachable(&mut self) -> &[u32] {
+        let fresh = self.agents.as_ref().is_some_and(|(asked, _)| asked.elapsed() < AGENTS_FOR);
+        if !fresh {
+            let shared = Arc::clone(&self.shared);
+            let store = self.store;
+            let found = tokio::task::spawn_blocking(move || {
+                let of_store =
+                    unreachable(&*shared.machine, &shared.registry).into_iter().filter(|process| {
+                        process.store.as_ref().is_some_and(|file| {
+                            let identity = StoreIdentity::File { device: file.device, inode: file.inode };
+                            shared.registry.stores.key(identity) == store
+                        })
+                    });
+                of_store.map(|process| process.pid).collect()
+            });
+            self.agents = Some((Instant::now(), found.await.unwrap_or_default()));
+        }
+        self.agents.as_ref().map_or(&[], |(_, pids)| pids)
+    }
+
+    /// Looks for some of the sessions that the list no longer shows, and forgets those that are gone.
+    async fn look_for_missing(&mut self) {
+        for _ in 0..LOOKED_FOR {
+            let Some(session) = self.missing.pop_front() else { return };
+            let Some(server) = self.server() else { return self.missing.push_front(session) };
+            let now_ms = self.shared.registry.clock.now_ms();
+            match agent(&self.shared.client, &server).exists(&session, now_ms).await {
+                Ok(Some(row)) => {
+                    self.shared.registry.sessions.row(self.store, &row, self.round);
+                    self.follow(server.key);
+                }
+                Ok(None) => {
+                    tracing::debug!(%session, store = self.store.0, "session is gone from its store");
+                    self.shared.registry.delete(self.store, &session);
+                }
+                Err(error) => {
+                    tracing::debug!(%session, server = %server.id, %error, "cannot tell whether a session is gone");
+                    self.failed = Some(server.key);
+                    return self.missing.push_back(session);
+                }
+            }
+        }
+    }
+
+    /// One page from one server; `None`, and in the log, if there is none. Returns also whom and when.
+    async fn ask(&mut self, ask: Ask) -> Option<(ServerKey, u64, Page)> {
+        let server = self.server()?;
+        let asked_ms = self.shared.registry.clock.now_ms();
+        let agent = agent(&self.shared.client, &server);
+        match agent.sessions_page(ask.limit, ask.before_ms, ask.start_ms).await {
+            Ok(page) => {
+                if page.malformed > 0 && self.malformed == 0 {
+                    tracing::warn!(server = %server.id, rows = page.malformed, "sessions of a list cannot be read and are left out");
+                }
+                self.malformed = page.malformed;
+                Some((server.key, asked_ms, page))
+            }
+            Err(error) => {
+                tracing::debug!(server = %server.id, %error, "no session list");
+                self.failed = Some(server.key);
+                None
+            }
+        }
+    }
+
+    /// The server to ask: the best one that has not just failed.
+    fn server(&self) -> Option<Arc<Server>> {
+        let servers = self.shared.servers_of(self.store);
+        servers.iter().find(|server| Some(server.key) != self.failed).or(servers.first()).cloned()
+    }
+
+    /// If a server turned out to belong to another store while it was asked, its rows follow it.
+    fn follow(&self, server: ServerKey) {
+        let registry = &self.shared.registry;
+        let servers = registry.servers.now();
+        if let Some(server) = servers.get(server)
+            && server.store != self.store
+            && servers.of_store(self.store).next().is_none()
+        {
+            registry.sessions.rehome(self.store, server.store, &servers);
+        }
+    }
+
+    async fn stamp_now(&mut self) -> Option<Stamp> {
+        let server = self.server()?;
+        if self.database.as_ref().is_none_or(|(asked, _)| *asked != server.key) {
+            self.database = Some((server.key, changes::database(&*self.shared.machine, &server)));
+        }
+        let (_, path) = self.database.as_ref()?;
+        Some(changes::stamp(path.as_deref()?).await)
+    }
+}
+
+impl Shared {
+    fn next_round(&self) -> u32 {
+        self.rounds.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
