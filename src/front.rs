@@ -2,10 +2,7 @@
 
 pub mod address;
 pub mod dispatch;
-mod small_body;
 mod subscribe;
-
-pub use small_body::BodyError;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 

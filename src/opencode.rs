@@ -1,7 +1,7 @@
 //! The agent's protocol: its paths, shapes and events. Nothing here knows of us.
 
-pub mod event;
 pub mod client;
+pub mod event;
 pub mod lists;
 pub mod operations;
 pub mod wire;

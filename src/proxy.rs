@@ -8,6 +8,7 @@ pub mod learn;
 pub mod named;
 pub mod route;
 pub mod router;
+pub mod small_body;
 pub mod sticky;
 pub mod upgrade;
 pub mod upstream;

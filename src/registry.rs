@@ -7,6 +7,7 @@ pub mod asked;
 pub mod graves;
 pub mod kept;
 pub mod names;
+mod news;
 mod record;
 pub mod server;
 pub mod servers;
@@ -14,6 +15,8 @@ pub mod sessions;
 pub mod stores;
 pub mod succession;
 pub mod unseen;
+
+pub use self::news::{Conflict, Crier, Move, News};
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -39,37 +42,6 @@ use crate::{
         ownership::Owner,
     },
 };
-
-/// A session that another server owns now.
-#[derive(Clone, Debug)]
-pub struct Move {
-    /// The session.
-    pub session: SessionId,
-    /// Its owner before.
-    pub from: Option<Owner>,
-    /// Its owner now.
-    pub to: Option<Owner>,
-}
-
-/// A server that runs a turn of a session with which another is busy.
-#[derive(Clone, Debug)]
-pub struct Conflict {
-    /// The session.
-    pub session: SessionId,
-    /// Who was busy with it first.
-    pub busy: ServerKey,
-    /// Who runs a turn as well.
-    pub other: ServerKey,
-}
-
-/// What an observation changed that everybody should hear of.
-#[derive(Clone, Debug, Default)]
-pub struct News {
-    /// Sessions that changed hands.
-    pub moves: Vec<Move>,
-    /// Sessions run by two servers at once.
-    pub conflicts: Vec<Conflict>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -268,14 +240,6 @@ impl Registry {
         if let Some(kept) = &self.kept {
             kept.settled().await;
         }
-    }
-}
-
-impl News {
-    /// Adds what another observation changed.
-    pub fn add(&mut self, other: Self) {
-        self.moves.extend(other.moves);
-        self.conflicts.extend(other.conflicts);
     }
 }
 

@@ -12,9 +12,8 @@ use crate::{
     discovery::Watcher,
     domain::ids::ServerKey,
     events::{feed, own::ServerChange},
-    front::dispatch::Crier,
     registry::{
-        News,
+        Crier, News,
         server::{Credentials, Server, State},
     },
 };

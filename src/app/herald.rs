@@ -10,9 +10,8 @@ use crate::{
         hub::Hub,
         own::{self, ServerChange, ServerNotice, SessionConflict, SessionMoved},
     },
-    front::dispatch::Crier,
     metrics::Metrics,
-    registry::{Conflict, Move, News, Registry, server::{Server, ServerId}},
+    registry::{Conflict, Crier, Move, News, Registry, server::{Server, ServerId}},
 };
 
 /// See the module.

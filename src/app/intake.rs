@@ -15,7 +15,6 @@ use crate::{
         hub::Hub,
         own::ServerChange,
     },
-    front::dispatch::Crier,
     metrics::Metrics,
     opencode::{
         client::AgentClient,
@@ -23,7 +22,7 @@ use crate::{
         wire::Activity,
     },
     registry::{
-        News, Registry,
+        Crier, News, Registry,
         asked::Origin,
         server::{Server, State},
     },

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Uri, header::ORIGIN, request::
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{address, small_body, subscribe::subscribe};
+use super::{address, subscribe::subscribe};
 use crate::{
     api::error,
     events::hub::Hub,
@@ -29,18 +29,13 @@ use crate::{
         named,
         route::{Route, Target},
         router::{Router, Scout},
+        small_body,
     },
-    registry::{News, Registry},
+    registry::{Crier, News, Registry},
 };
 
 /// How often a request that could not be sent is routed anew. Its server has gone, and so may the next have.
 const ROUTES: usize = 3;
-
-/// Who tells everybody what was learned from an answer.
-pub trait Crier: Send + Sync {
-    /// Publishes what changed.
-    fn cry(&self, news: News);
-}
 
 /// What every request passes through; one for all connections.
 pub struct Dispatch {

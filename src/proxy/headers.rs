@@ -50,7 +50,11 @@ impl Forwarding {
         };
         let value =
             |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { forwarded: value(&node), forwarded_for: value(&text), instance: instance.header_value().clone() }
+        Self {
+            forwarded: value(&node),
+            forwarded_for: value(&text),
+            instance: instance.header_value().clone(),
+        }
     }
 
     /// Makes a client's headers those of our request to a server. `upgrading` keeps what an upgrade needs.

@@ -1,0 +1,51 @@
+//! What everybody should hear of: sessions that changed hands, or that two servers run at once.
+
+use crate::domain::{
+    ids::{ServerKey, SessionId},
+    ownership::Owner,
+};
+
+/// A session that another server owns now.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The session.
+    pub session: SessionId,
+    /// Its owner before.
+    pub from: Option<Owner>,
+    /// Its owner now.
+    pub to: Option<Owner>,
+}
+
+/// A server that runs a turn of a session with which another is busy.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    /// The session.
+    pub session: SessionId,
+    /// Who was busy with it first.
+    pub busy: ServerKey,
+    /// Who runs a turn as well.
+    pub other: ServerKey,
+}
+
+/// What an observation changed that everybody should hear of.
+#[derive(Clone, Debug, Default)]
+pub struct News {
+    /// Sessions that changed hands.
+    pub moves: Vec<Move>,
+    /// Sessions run by two servers at once.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl News {
+    /// Adds what another observation changed.
+    pub fn add(&mut self, other: Self) {
+        self.moves.extend(other.moves);
+        self.conflicts.extend(other.conflicts);
+    }
+}
+
+/// Who tells everybody.
+pub trait Crier: Send + Sync {
+    /// Publishes what changed.
+    fn cry(&self, news: News);
+}
