@@ -5,6 +5,7 @@ pub mod body;
 pub mod forward;
 pub mod headers;
 pub mod learn;
+pub mod merge;
 pub mod named;
 pub mod route;
 pub mod router;
