@@ -34,7 +34,7 @@ use crate::{
     opencode::client::{AgentClient, AskError},
     proxy::{
         forward::Forwarder,
-        merge::{self, Merger},
+        merge,
         router::{Router, Scout, UnreachableOwner},
     },
     registry::{
@@ -43,7 +43,7 @@ use crate::{
         server::{Address, Credentials, State},
     },
     state_dir::{StateDir, StateDirError},
-    sync::SessionSync,
+    sync::Sync,
 };
 
 /// How often idle connections and default choices are looked after.
@@ -96,7 +96,7 @@ pub struct App {
     front: Arc<Front>,
     feeds: Arc<Feeds>,
     discovery: Discovery,
-    sync: SessionSync,
+    sync: Sync,
     hub: Hub,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -123,14 +123,14 @@ impl App {
         let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
         let forwarder = Arc::new(Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout));
-        let sync = SessionSync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
-        let merge_settings =
+        let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
+        let merging =
             merge::Settings { deadline: config.routing.merge_deadline, owner_port: config.routing.owner_port };
-        let merger = Arc::new(Merger::new(Arc::clone(&registry), Arc::clone(&forwarder), merge_settings));
         let scout: Arc<dyn Scout> = Arc::new(Rider {
             registry: Arc::clone(&registry),
             sync: sync.clone(),
-            merger: Arc::clone(&merger),
+            forwarder: Arc::clone(&forwarder),
+            merging,
             doubts: doubts.clone(),
         });
         let intake = Intake {
@@ -169,7 +169,7 @@ impl App {
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
             forwarder,
-            merger,
+            merging,
             scout,
             crier: Arc::new(herald),
             metrics,
@@ -186,8 +186,12 @@ impl App {
     /// Runs until `stop` is done, and then stops in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { state_dir, listener, front, feeds, discovery, sync, hub, tasks, stop: stopping, .. } = self;
+        let discovered = discovery.first_round();
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
-        tasks.spawn(sync.run(stopping.child_token()));
+        tasks.spawn({
+            let stopping = stopping.child_token();
+            async move { sync.run(discovered, stopping).await }
+        });
         tasks.spawn(housekeeping(Arc::clone(&front.dispatch), stopping.child_token()));
         let serving = tokio::spawn(front.serve(listener, stopping.clone()));
 

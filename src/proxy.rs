@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod body;
+mod carry;
 pub mod forward;
 pub mod headers;
 pub mod learn;

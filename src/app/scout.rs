@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Request};
+use http::HeaderMap;
 use tokio::time::timeout;
 
 use crate::{
@@ -10,11 +10,12 @@ use crate::{
     domain::ids::{SessionId, StoreKey},
     opencode::lists::List,
     proxy::{
-        merge::Merger,
+        forward::Forwarder,
+        merge::{self, Wanted, merge},
         router::{Asking, Scout},
     },
     registry::{Registry, asked::Origin, server::Server},
-    sync::SessionSync,
+    sync::Sync,
 };
 
 /// How long a request waits to learn whether the server that refused it has gone. Asking the kernel takes
@@ -26,9 +27,11 @@ pub struct Rider {
     /// What is known.
     pub registry: Arc<Registry>,
     /// Knows the stores' lists.
-    pub sync: SessionSync,
-    /// Asks all servers at once.
-    pub merger: Arc<Merger>,
+    pub sync: Sync,
+    /// Carries questions to servers.
+    pub forwarder: Arc<Forwarder>,
+    /// How their answers are merged.
+    pub merging: merge::Settings,
     /// Finds out whether a server lives.
     pub doubts: Doubts,
 }
@@ -46,10 +49,9 @@ impl Scout for Rider {
                 _ => &[List::Terminals, List::ApiTerminals],
             };
             for &list in lists {
-                // Who raised what is learned from the lists as they are merged.
-                let (parts, ()) = Request::new(()).into_parts();
-                debug_assert!(parts.method == Method::GET && parts.headers == HeaderMap::new());
-                let _ = self.merger.merge(list, &parts).await;
+                let wanted = Wanted { list, query: "", headers: &HeaderMap::new(), directory: None, chosen: None };
+                // Who raised what is learned as the lists are merged; the answer itself is for nobody.
+                let _ = merge(&*self.forwarder, &self.registry, &wanted, self.merging).await;
                 if let Some(origin) = self.registry.asked.origin(id) {
                     return Some(origin);
                 }
@@ -75,6 +77,6 @@ impl Scout for Rider {
     }
 
     fn unreachable_writers(&self, session: &SessionId) -> Vec<u32> {
-        self.registry.unseen.writers(session)
+        self.registry.unseen.suspected(session).map_or_else(Vec::new, |suspicion| suspicion.pids)
     }
 }

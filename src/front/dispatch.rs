@@ -25,7 +25,7 @@ use crate::{
         body::RequestBody,
         forward::{ForwardError, Forwarder},
         headers::{self, Forwarding},
-        merge::Merger,
+        merge::{self, Merged, Wanted},
         named,
         route::{Route, Target},
         router::{Router, Scout},
@@ -53,8 +53,8 @@ pub struct Dispatch {
     pub router: Router,
     /// How they get there.
     pub forwarder: Arc<Forwarder>,
-    /// The lists of which every server has a part.
-    pub merger: Arc<Merger>,
+    /// How lists are merged of which every server has a part.
+    pub merging: merge::Settings,
     /// Who finds out what became of a server.
     pub scout: Arc<dyn Scout>,
     /// Who is told of changes.
@@ -85,7 +85,7 @@ impl Dispatch {
                 self.admitted(parts, body, connection).await
             }
             Ok(Admitted::Preflight) => preflight(&parts),
-            Err(refusal) => return error::refusal(&refusal, origin.as_ref()),
+            Err(refusal) => error::refusal(&refusal),
         };
         if origin.is_some() {
             cors::allow(origin.as_ref(), response.headers_mut());
@@ -111,7 +111,7 @@ impl Dispatch {
                     return response;
                 }
             }
-            Subject::List(list) if named::server(&parts.headers).is_none() => return self.merge(list, &parts).await,
+            Subject::List(list) if named::server(&parts.headers).is_none() => return self.merge(list, parts, connection).await,
             _ => {}
         }
         self.pass_on(parts, body, subject, connection).await
@@ -125,11 +125,29 @@ impl Dispatch {
         }
     }
 
-    async fn merge(&self, list: List, parts: &Parts) -> Response<AnswerBody> {
-        let merged = self.merger.merge(list, parts).await;
-        let mut response = merged.unwrap_or_else(|failure| error::merge(&failure));
-        headers::expose(response.headers_mut());
-        response
+    async fn merge(&self, list: List, mut parts: Parts, connection: &Connection) -> Response<AnswerBody> {
+        connection.forwarding.to_server(&mut parts.headers, false);
+        let directory = named::directory(&parts.uri, &parts.headers);
+        let chosen = directory
+            .as_deref()
+            .and_then(|directory| self.router.directory_server(directory).or_else(|| self.router.default_server()));
+        let wanted = Wanted {
+            list,
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            directory: directory.as_deref(),
+            chosen,
+        };
+        match merge::merge(&*self.forwarder, &self.registry, &wanted, self.merging).await {
+            Ok(Merged { status, headers, body }) => {
+                let mut response = Response::new(AnswerBody::from(body));
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                headers::expose(response.headers_mut());
+                response
+            }
+            Err(failure) => error::merge_error(&failure),
+        }
     }
 
     async fn pass_on(
@@ -142,14 +160,14 @@ impl Dispatch {
         let (body, read) = if Router::needs_body(subject) {
             match small_body::read(body).await {
                 Ok(bytes) => (RequestBody::from(bytes.clone()), Some(bytes)),
-                Err(error) => return error::body(&error),
+                Err(error) => return error::body_error(&error),
             }
         } else {
             (RequestBody::Incoming(body), None)
         };
         let mut target = match self.router.route(&parts, subject, read.as_ref()).await {
             Ok(target) => target,
-            Err(error) => return error::route(&error),
+            Err(error) => return error::route_error(&error),
         };
         let upgrading = parts.headers.contains_key(http::header::UPGRADE);
         connection.forwarding.to_server(&mut parts.headers, upgrading);
@@ -162,10 +180,10 @@ impl Dispatch {
                     match self.router.route(&parts, subject, read.as_ref()).await {
                         // It still lives, as far as anybody can tell: trying again at once would change nothing.
                         Ok(same) if same.server.key == target.server.key => {
-                            return error::forward(&ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body))));
+                            return error::forward_error(&ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body))));
                         }
                         Ok(next) => target = next,
-                        Err(error) => return error::route(&error),
+                        Err(error) => return error::route_error(&error),
                     }
                     request = Request::from_parts(parts, body);
                 }
@@ -190,7 +208,7 @@ impl Dispatch {
             Err(error) => {
                 tracing::debug!(server = %target.server.id, address = %target.server.address, %error, "request failed");
                 self.scout.doubt(&target.server).await;
-                let response = error::forward(&error);
+                let response = error::forward_error(&error);
                 self.metrics.forwarded(target.route, response.status());
                 response
             }
