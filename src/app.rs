@@ -11,6 +11,7 @@ mod scout;
 pub use self::intake::{Observed, observe};
 
 use std::{
+    collections::HashSet,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -26,11 +27,12 @@ use crate::{
     api::{self, Api},
     config::{self, Config},
     discovery::{self, Discovery, Doubts, Readiness},
+    domain::ids::StoreKey,
     events::{hub::Hub, log::Limits},
     front::{Front, dispatch::Dispatch},
     guard::{Guard, InstanceId},
     machine::{self, Machine},
-    metrics::Metrics,
+    metrics::{Census, Metrics},
     opencode::client::{AgentClient, AskError},
     proxy::{
         forward::Forwarder,
@@ -117,7 +119,7 @@ impl App {
         let instance = InstanceId::draw();
         let registry = Arc::new(Registry::new(Some(kept)));
         let hub = Hub::new(Limits::default());
-        let metrics = Arc::new(Metrics::new(Arc::clone(&registry), hub.clone()));
+        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hub.clone())));
         let client = AgentClient::try_new(config.discovery.connect_timeout)?;
         let doubts = Doubts::default();
         let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
@@ -151,9 +153,13 @@ impl App {
             registry: Arc::clone(&registry),
             machine: Arc::clone(&machine),
             scout: Arc::clone(&scout),
-            readiness,
+            ready: readiness,
             metrics: Arc::clone(&metrics),
-            crier: Arc::new(herald.clone()),
+            tell: {
+                let herald = herald.clone();
+                Arc::new(move |news| herald.cry(news))
+            },
+            own_address: address,
         });
         let unreachable_owner = match config.routing.unreachable_owner {
             config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
@@ -227,6 +233,23 @@ async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             changed = changes.changed() => if changed.is_err() { return },
             _ = tick.tick() => dispatch.forwarder.tidy(),
+        }
+    }
+}
+
+/// What exists, counted when somebody asks.
+fn census(registry: Arc<Registry>, hub: Hub) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
+    move || {
+        let servers = registry.servers.now();
+        let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
+        let stores: HashSet<StoreKey> = servers.iter().map(|server| server.store).collect();
+        Census {
+            up: count(State::Up),
+            stalled: count(State::Stalled),
+            locked: count(State::Locked),
+            sessions: registry.sessions.len() as u64,
+            stores: stores.len() as u64,
+            subscribers: hub.subscribers() as u64,
         }
     }
 }

@@ -55,7 +55,7 @@ impl Herald {
     fn conflict(&self, Conflict { session, busy, other }: &Conflict) {
         let id = |key: ServerKey| self.registry.servers.id(key);
         let (Some(owner), Some(other)) = (id(*busy), id(*other)) else { return };
-        self.metrics.conflict();
+        self.metrics.conflicted();
         tracing::warn!(%session, %owner, %other, "two servers run a turn of one session");
         self.hub.announce(own::session_conflict(&SessionConflict { session, owner: &owner.0, other: &other.0 }));
     }

@@ -166,7 +166,7 @@ impl feed::Intake for Intake {
         let Some(server) = self.registry.servers.get(server) else { return };
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
-                self.metrics.event();
+                self.metrics.events(1);
                 self.hub.publish(server.key, event);
                 self.herald.cry(news);
             }
@@ -175,7 +175,11 @@ impl feed::Intake for Intake {
     }
 
     fn malformed(&self, server: ServerKey, why: Skipped) {
-        self.metrics.event_skipped(&why);
+        let (reason, count) = match &why {
+            Skipped::TooLarge(count) => ("too-large", *count),
+            Skipped::Malformed(_) => ("malformed", 1),
+        };
+        self.metrics.skipped(reason, count);
         tracing::debug!(server = server.0, %why, "event skipped");
     }
 
@@ -189,7 +193,7 @@ impl feed::Intake for Intake {
 
     fn lost(&self, server: ServerKey, why: Lost) {
         tracing::debug!(server = server.0, %why, "stream lost");
-        self.metrics.feed_lost();
+        self.metrics.reconnected();
         self.doubts.doubt(server);
     }
 }

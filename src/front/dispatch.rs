@@ -3,7 +3,7 @@
 //! guard → ours? a stream? a list? → route → forward. Whatever goes wrong on the way is answered in the form that
 //! the agent's clients read.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::Router as Endpoints;
 use http::{Method, Request, Response, StatusCode, Uri, header::ORIGIN, request::Parts};
@@ -15,7 +15,7 @@ use crate::{
     api::error,
     events::hub::Hub,
     guard::{self, Admitted, Guard, Peer, cors},
-    metrics::Metrics,
+    metrics::{Decision, Metrics},
     opencode::{
         lists::List,
         operations::{Subject, subject},
@@ -72,30 +72,36 @@ pub struct Connection {
     pub forwarding: Forwarding,
 }
 
+/// What was decided, and the answer.
+type Answer = (Decision, Response<AnswerBody>);
+
 impl Dispatch {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<AnswerBody> {
+        let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
         let origin = parts.headers.get(ORIGIN).cloned();
-        let mut response = match self.guard.check(&parts, &connection.peer) {
+        let (decision, mut response) = match self.guard.check(&parts, &connection.peer) {
             Ok(Admitted::Request) => {
                 if self.has_token {
                     take_off_token(&mut parts);
                 }
                 self.admitted(parts, body, connection).await
             }
-            Ok(Admitted::Preflight) => preflight(&parts),
-            Err(refusal) => error::refusal(&refusal),
+            Ok(Admitted::Preflight) => (Decision::Own, preflight(&parts)),
+            Err(refusal) => (Decision::Refused, error::refusal(&refusal)),
         };
+        self.metrics.decided(decision);
+        self.metrics.answered(decision, response.status(), begun.elapsed());
         if origin.is_some() {
             cors::allow(origin.as_ref(), response.headers_mut());
         }
         response
     }
 
-    async fn admitted(&self, mut parts: Parts, body: Incoming, connection: &Connection) -> Response<AnswerBody> {
+    async fn admitted(&self, mut parts: Parts, body: Incoming, connection: &Connection) -> Answer {
         if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
-            return self.own(parts, body).await;
+            return (Decision::Own, self.own(parts, body).await);
         }
         let addressed = address::rewrite(&parts.uri, &mut parts.headers);
         let names_server_in_path = addressed.is_some();
@@ -108,10 +114,12 @@ impl Dispatch {
         match subject {
             Subject::Stream(stream) if !names_server_in_path => {
                 if let Some(response) = subscribe(&parts, stream, &self.hub, &self.registry.servers) {
-                    return response;
+                    return (Decision::Stream, response);
                 }
             }
-            Subject::List(list) if named::server(&parts.headers).is_none() => return self.merge(list, parts, connection).await,
+            Subject::List(list) if named::server(&parts.headers).is_none() => {
+                return (Decision::Merged, self.merge(list, parts, connection).await);
+            }
             _ => {}
         }
         self.pass_on(parts, body, subject, connection).await
@@ -156,18 +164,18 @@ impl Dispatch {
         body: Incoming,
         subject: Subject<'_>,
         connection: &Connection,
-    ) -> Response<AnswerBody> {
+    ) -> Answer {
         let (body, read) = if Router::needs_body(subject) {
             match small_body::read(body).await {
                 Ok(bytes) => (RequestBody::from(bytes.clone()), Some(bytes)),
-                Err(error) => return error::body_error(&error),
+                Err(error) => return (Decision::Nowhere, error::fault(&error.into())),
             }
         } else {
             (RequestBody::Incoming(body), None)
         };
         let mut target = match self.router.route(&parts, subject, read.as_ref()).await {
             Ok(target) => target,
-            Err(error) => return error::route_error(&error),
+            Err(error) => return (Decision::Nowhere, error::route_error(&error)),
         };
         let upgrading = parts.headers.contains_key(http::header::UPGRADE);
         connection.forwarding.to_server(&mut parts.headers, upgrading);
@@ -180,10 +188,11 @@ impl Dispatch {
                     match self.router.route(&parts, subject, read.as_ref()).await {
                         // It still lives, as far as anybody can tell: trying again at once would change nothing.
                         Ok(same) if same.server.key == target.server.key => {
-                            return error::forward_error(&ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body))));
+                            let unsent = ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body)));
+                            return (target.route.into(), error::forward_error(&unsent));
                         }
                         Ok(next) => target = next,
-                        Err(error) => return error::route_error(&error),
+                        Err(error) => return (Decision::Nowhere, error::route_error(&error)),
                     }
                     request = Request::from_parts(parts, body);
                 }
@@ -198,19 +207,16 @@ impl Dispatch {
         &self,
         outcome: Result<(Response<AnswerBody>, News), ForwardError>,
         target: &Target,
-    ) -> Response<AnswerBody> {
+    ) -> Answer {
         match outcome {
             Ok((response, news)) => {
-                self.metrics.forwarded(target.route, response.status());
                 self.crier.cry(news);
-                response
+                (target.route.into(), response)
             }
             Err(error) => {
                 tracing::debug!(server = %target.server.id, address = %target.server.address, %error, "request failed");
                 self.scout.doubt(&target.server).await;
-                let response = error::forward_error(&error);
-                self.metrics.forwarded(target.route, response.status());
-                response
+                (target.route.into(), error::forward_error(&error))
             }
         }
     }
