@@ -19,7 +19,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::watch, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{feeds::Feeds, herald::Herald, intake::Intake, scout::Rider};
@@ -40,7 +40,7 @@ use crate::{
         router::{Router, Scout, UnreachableOwner},
     },
     registry::{
-        Registry,
+        Crier, Registry,
         kept::{Kept, KeptError},
         server::{Address, Credentials, State},
     },

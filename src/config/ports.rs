@@ -29,6 +29,11 @@ impl Ports {
         self.0.clone()
     }
 
+    /// The ports as a range.
+    pub fn range(&self) -> RangeInclusive<u16> {
+        self.0.clone()
+    }
+
     /// Whether `port` is among them.
     pub fn contains(&self, port: u16) -> bool {
         self.0.contains(&port)

@@ -189,7 +189,7 @@ impl Dispatch {
                         // It still lives, as far as anybody can tell: trying again at once would change nothing.
                         Ok(same) if same.server.key == target.server.key => {
                             let unsent = ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body)));
-                            return (target.route.into(), error::forward_error(&unsent));
+                            return (decision(target.route), error::forward_error(&unsent));
                         }
                         Ok(next) => target = next,
                         Err(error) => return (Decision::Nowhere, error::route_error(&error)),
@@ -211,14 +211,28 @@ impl Dispatch {
         match outcome {
             Ok((response, news)) => {
                 self.crier.cry(news);
-                (target.route.into(), response)
+                (decision(target.route), response)
             }
             Err(error) => {
                 tracing::debug!(server = %target.server.id, address = %target.server.address, %error, "request failed");
                 self.scout.doubt(&target.server).await;
-                (target.route.into(), error::forward_error(&error))
+                (decision(target.route), error::forward_error(&error))
             }
         }
+    }
+}
+
+/// Where a route stands in the metrics.
+fn decision(route: Route) -> Decision {
+    match route {
+        Route::Owner(evidence) => Decision::Owner(evidence),
+        Route::Explicit => Decision::Explicit,
+        Route::Raised => Decision::Raised,
+        Route::Flow => Decision::Flow,
+        Route::Directory => Decision::Directory,
+        Route::Only => Decision::Only,
+        Route::Default => Decision::Default,
+        Route::OwnerUnreachable => Decision::OwnerUnreachable,
     }
 }
 
