@@ -80,12 +80,12 @@ pub(super) fn read(list: List, answer: Answer) -> Result<Part, Malformed> {
     let content = match list {
         List::SessionStatus => Content::Statuses(statuses(text, text)?),
         List::ActiveSessions => Content::Statuses(statuses(text, json::<Envelope<'_>>(text)?.data.get())?),
-        List::Sessions | List::ExperimentalSessions | List::Projects => {
-            Content::Rows { rows: rows(list, text, text)?, location: None, cursor: None }
-        }
-        List::Permissions | List::Questions | List::Terminals => {
-            Content::Rows { rows: rows(list, text, text)?, location: None, cursor: None }
-        }
+        List::Sessions
+        | List::ExperimentalSessions
+        | List::Projects
+        | List::Permissions
+        | List::Questions
+        | List::Terminals => Content::Rows { rows: rows(list, text, text)?, location: None, cursor: None },
         List::ApiSessions | List::ApiPermissions | List::ApiQuestions | List::ApiTerminals => {
             let envelope: Envelope<'_> = json(text)?;
             if (list == List::ApiSessions) != envelope.cursor.is_some() {

@@ -34,7 +34,9 @@ pub(super) struct List<'a> {
 pub(super) fn take_rows(heard: &mut [Heard]) -> Vec<Vec<Row>> {
     let taken = heard.iter_mut().enumerate().map(|(source, heard)| match &mut heard.part.content {
         Content::Rows { rows, .. } => {
-            rows.iter_mut().for_each(|row| row.source = source);
+            for row in rows.iter_mut() {
+                row.source = source;
+            }
             std::mem::take(rows)
         }
         Content::Statuses(_) => Vec::new(),

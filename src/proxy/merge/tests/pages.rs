@@ -147,7 +147,9 @@ proptest! {
             let mut stores = town.stores.lock();
             for sessions in stores.values_mut() {
                 sessions.retain(|session| Some(&session.id) != gone.as_ref());
-                sessions.iter_mut().for_each(|session| session.updated += 1000);
+                for session in sessions.iter_mut() {
+                    session.updated += 1000;
+                }
             }
         }));
         let mut seen = pages.concat();

@@ -1,4 +1,10 @@
 //! Servers over stores that answer lists as 1.18.33 does, remember who was asked what, and fail on demand.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "numbers here are as small as the tests make them"
+)]
 
 use std::{
     collections::{BTreeSet, HashMap},
