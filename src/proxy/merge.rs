@@ -8,7 +8,7 @@
 //! No directory is opened that is not in use already, unless the client named it. A session that stands in two stores
 //! is two sessions with one id: a page shows the one that changed last.
 //!
-//! Who carries requests to servers is left to [`Ask`], whose sessions those are to the registry.
+//! Who carries requests to servers is left to [`Ask`]; whose sessions those are, to the registry.
 
 mod ask;
 mod cursor;
@@ -130,12 +130,15 @@ pub async fn merge(
     };
     let Gathered { mut heard, mut absences, refusals } = gather(ask, &plan.questions, &words).await;
     absences.extend(plan.absences);
+    if heard.is_empty()
+        && let [(_, first), others @ ..] = &refusals[..]
+        && others.iter().all(|(_, other)| other.status == first.status)
+    {
+        return Ok(refused(first, &absences));
+    }
+    absences.extend(refusals.into_iter().map(|(server, _)| Absence { server, reason: Reason::Failed }));
     if heard.is_empty() {
-        let alike = refusals.iter().all(|refusal| refusal.status == refusals[0].status);
-        return match refusals.into_iter().next() {
-            Some(refusal) if alike => Ok(refused(refusal, &absences)),
-            _ => Err(nobody(wanted.list, absences)),
-        };
+        return Err(nobody(wanted.list, absences));
     }
     if let (Some(directory), Some(chosen)) = (directory, &wanted.chosen)
         && heard.iter().any(|heard| heard.server.key == chosen.key)
@@ -164,16 +167,13 @@ pub async fn merge(
 
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
-/// A refusal in the words of the server that was asked first.
-fn refused(refusal: Answer, absences: &[Absence]) -> Merged {
+/// A refusal in the words of the server that was asked first. What lacks is the word of those that gave none.
+fn refused(refusal: &Answer, absences: &[Absence]) -> Merged {
     let mut headers = said_about_origins(&refusal.headers);
     if let Some(kind) = refusal.headers.get(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, kind.clone());
     }
-    // Those that refused have had their say; what lacks is the word of the others.
-    let others: Vec<Absence> =
-        absences.iter().filter(|absence| absence.reason != Reason::Failed).cloned().collect();
-    Merged { status: refusal.status, headers: with_absences(headers, &others), body: refusal.body }
+    Merged { status: refusal.status, headers: with_absences(headers, absences), body: refusal.body.clone() }
 }
 
 fn nobody(list: List, absences: Vec<Absence>) -> MergeError {

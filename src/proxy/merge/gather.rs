@@ -54,7 +54,7 @@ pub(super) struct Gathered {
     pub(super) heard: Vec<Heard>,
     pub(super) absences: Vec<Absence>,
     /// What servers answered that refused, in the order of the questions.
-    pub(super) refusals: Vec<Answer>,
+    pub(super) refusals: Vec<(Arc<Server>, Answer)>,
 }
 
 enum Failure {
@@ -91,14 +91,10 @@ pub(super) async fn gather(ask: &impl Ask, questions: &[Question], words: &Words
             Ok((server, part)) => gathered.heard.push(Heard { question, server, part }),
             Err(failures) => {
                 for (server, failure) in failures {
-                    let reason = match failure {
-                        Failure::Refused(answer) => {
-                            gathered.refusals.push(answer);
-                            Reason::Failed
-                        }
-                        Failure::For(reason) => reason,
-                    };
-                    gathered.absences.push(Absence { server, reason });
+                    match failure {
+                        Failure::Refused(answer) => gathered.refusals.push((server, answer)),
+                        Failure::For(reason) => gathered.absences.push(Absence { server, reason }),
+                    }
                 }
             }
         }

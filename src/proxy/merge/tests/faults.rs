@@ -156,7 +156,8 @@ async fn with_no_answer_at_all_the_error_tells_who_and_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_all_who_spoke_passes_byte_for_byte() {
-    let town = town(3);
+    let town = town(4);
+    town.behave(4003, Manner::Breaks);
     let refusal = |body: &str| Manner::Says(StatusCode::BAD_REQUEST, "application/json", body.to_owned());
     town.behave(4000, refusal("{ \"name\" : \"BadRequest\" }"));
     town.behave(4001, refusal("{}"));
@@ -164,5 +165,6 @@ async fn a_refusal_of_all_who_spoke_passes_byte_for_byte() {
     let merged = town.get(List::Sessions, "roots=yes").await.unwrap();
     assert_eq!(merged.status, StatusCode::BAD_REQUEST);
     assert_eq!(&merged.body[..], b"{ \"name\" : \"BadRequest\" }");
-    assert_eq!(merged.headers["x-pointsman-partial"], "127.0.0.1:4002; reason=timeout");
+    let partial = "127.0.0.1:4002; reason=timeout, 127.0.0.1:4003; reason=failed";
+    assert_eq!(merged.headers["x-pointsman-partial"], partial);
 }
