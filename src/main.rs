@@ -1,6 +1,6 @@
 //! The `pointsman` command: parse, load, start, wait, exit.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use pointsman::{
@@ -12,6 +12,10 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit code for what the person at the keyboard can mend: a flag, a file, a port in use.
 const USAGE: u8 = 2;
+
+/// Libraries that tell at `info` what only their developers want to know. Named again in the configured directives
+/// they speak as usual.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,7 +43,8 @@ async fn serve(flags: &ServeArgs, environment: &Environment) -> ExitCode {
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new(&config.log))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::new(format!("{QUIET},{}", config.log)))
         .init();
     let app = match App::start(config).await {
         Ok(app) => app,

@@ -1,5 +1,6 @@
 //! From a request to the server that must have it, and back.
 
+pub mod annotate;
 pub mod answer;
 pub mod body;
 mod carry;

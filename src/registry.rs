@@ -117,7 +117,14 @@ impl Registry {
         if let Some(kept) = &self.kept {
             kept.forget(&server.id);
         }
-        let moves = moves.into_iter().map(|(session, _, from, to)| Move { session, from, to }).collect();
+        let owned = moves.into_iter().filter(|(_, _, from, _)| from.is_some_and(|owner| owner.evidence.owns()));
+        let moves = owned.map(|(session, _, _, to)| Move {
+            session,
+            from: Some(server.id.clone()),
+            to: to.and_then(|owner| snapshot.get(owner.server)).map(|server| server.id.clone()),
+            evidence: to.map(|owner| owner.evidence),
+        });
+        let moves = moves.collect();
         Some((server, News { moves, conflicts: Vec::new() }))
     }
 
@@ -160,7 +167,7 @@ impl Registry {
         {
             kept.put(&server.id, session, evidence, at_ms);
         }
-        news(session, server.key, effect)
+        self.news(session, server.key, effect)
     }
 
     /// Takes back a claim.
@@ -172,7 +179,7 @@ impl Registry {
         {
             kept.remove(&server.id, session, evidence);
         }
-        news(session, server.key, effect)
+        self.news(session, server.key, effect)
     }
 
     /// A server says that a session is idle there. `None` if that speaks of a turn which never ran there while
@@ -241,17 +248,21 @@ impl Registry {
             kept.settled().await;
         }
     }
-}
 
-fn news(session: &SessionId, server: ServerKey, effect: Effect) -> News {
-    // A first owner is no move: nobody has had it before.
-    let moved = effect.moved.filter(|(from, _)| from.is_some_and(|owner| owner.evidence.owns()));
-    News {
-        moves: moved.map(|(from, to)| Move { session: session.clone(), from, to }).into_iter().collect(),
-        conflicts: effect
-            .conflict
-            .map(|busy| Conflict { session: session.clone(), busy, other: server })
-            .into_iter()
-            .collect(),
+    fn news(&self, session: &SessionId, server: ServerKey, effect: Effect) -> News {
+        // A first owner is no move: nobody has had it before.
+        let moved = effect.moved.filter(|(from, _)| from.is_some_and(|owner| owner.evidence.owns()));
+        let id = |owner: Option<Owner>| self.servers.id(owner?.server);
+        let moves = moved.map(|(from, to)| Move {
+            session: session.clone(),
+            from: id(from),
+            to: id(to),
+            evidence: to.map(|owner| owner.evidence),
+        });
+        let conflict = |busy| Conflict { session: session.clone(), busy, other: server };
+        News {
+            moves: moves.into_iter().collect(),
+            conflicts: effect.conflict.map(conflict).into_iter().collect(),
+        }
     }
 }

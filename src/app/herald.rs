@@ -39,17 +39,11 @@ impl Herald {
         self.hub.announce(own::server(change, &notice));
     }
 
-    fn moved(&self, Move { session, from, to }: &Move) {
-        let id = |owner: &Option<crate::domain::ownership::Owner>| {
-            owner.and_then(|owner| self.registry.servers.id(owner.server))
-        };
-        let (old, new) = (id(from), id(to));
-        let evidence = to.map(|owner| owner.evidence);
-        let text = |id: &Option<ServerId>| id.as_ref().map(|id| Arc::clone(&id.0));
-        let (from, to) = (text(&old), text(&new));
+    fn moved(&self, Move { session, from, to, evidence }: &Move) {
+        let (from, to) = (from.as_ref().map(|id| &*id.0), to.as_ref().map(|id| &*id.0));
         self.metrics.moved();
-        tracing::debug!(%session, from = from.as_deref(), to = to.as_deref(), evidence = evidence.map(tracing::field::display), "session moved");
-        self.hub.announce(own::session_moved(&SessionMoved { session, from: from.as_deref(), to: to.as_deref(), evidence }));
+        tracing::debug!(%session, from, to, evidence = evidence.map(tracing::field::display), "session moved");
+        self.hub.announce(own::session_moved(&SessionMoved { session, from, to, evidence: *evidence }));
     }
 
     fn conflict(&self, Conflict { session, busy, other }: &Conflict) {

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use http::{
@@ -18,6 +19,7 @@ use hyper::upgrade::OnUpgrade;
 use thiserror::Error;
 
 use super::{
+    annotate,
     answer::AnswerBody,
     body::{RequestBody, UpstreamBody},
     headers,
@@ -112,9 +114,10 @@ impl Forwarder {
         if let Some(directory) = &directory {
             server.directories.note(directory);
         }
+        let annotate = annotate::take_wish(&mut parts);
         let client_upgrade =
             parts.extensions.remove::<OnUpgrade>().filter(|_| parts.headers.contains_key(header::UPGRADE));
-        if lesson.needs_body() {
+        if lesson.needs_body() || annotate {
             // What is read here must be readable.
             parts.headers.remove(header::ACCEPT_ENCODING);
         }
@@ -133,7 +136,7 @@ impl Forwarder {
         let (mut parts, body) = response.into_parts();
         // Below: what was learned is told to the client only once it would survive our own death.
         headers::to_client(&mut parts.headers, upstream.mark(), target.route.header(), upgraded);
-        if !lesson.needs_body() || !parts.status.is_success() {
+        if !(lesson.needs_body() || annotate) || !parts.status.is_success() {
             let news = lesson.learn(&self.registry, server, parts.status, None, None);
             if lesson != Lesson::None {
                 self.registry.settled().await;
@@ -145,6 +148,7 @@ impl Forwarder {
             .map_err(|source| ForwardError::Unread { server: server.address.to_string(), source })?
             .to_bytes();
         let news = lesson.learn(&self.registry, server, parts.status, Some(&whole), directory.as_deref());
+        let whole = if annotate { annotated(&mut parts.headers, &whole, server.address.port) } else { whole };
         self.registry.settled().await;
         Ok((Response::from_parts(parts, AnswerBody::from(whole)), news))
     }
@@ -157,11 +161,10 @@ impl Forwarder {
         target: &Target,
     ) -> Result<Response<UpstreamBody>, ForwardError> {
         let client_uri = request.uri().clone();
-        if let Some(directory) = &target.directory {
-            request.headers_mut().remove(headers::DIRECTORY);
-            if let Ok(uri) = named::with_directory(&client_uri, directory).parse() {
-                *request.uri_mut() = uri;
-            }
+        if let Some(directory) = &target.directory
+            && let Some(uri) = named::name_directory(&client_uri, request.headers_mut(), directory)
+        {
+            *request.uri_mut() = uri;
         }
         if let Some(authorization) = upstream.authorization() {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
@@ -177,6 +180,14 @@ impl Forwarder {
             broke @ SendError::Broke { .. } => ForwardError::Broke(broke),
         })
     }
+}
+
+/// A session's object with its owner's port.
+fn annotated(headers: &mut HeaderMap, object: &[u8], port: u16) -> Bytes {
+    let mut body = Vec::with_capacity(object.len() + 20);
+    annotate::put_with_owner_port(&mut body, object, port);
+    headers.remove(header::CONTENT_LENGTH);
+    body.into()
 }
 
 /// Whether a request may be sent a second time if nothing at all was answered to the first.

@@ -2,17 +2,20 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::headers;
 
-/// What stays as it is in the value of a query.
+/// The parameters that name a directory, in the first interface and in the second.
+const DIRECTORY_KEYS: [&str; 2] = ["directory", "location[directory]"];
+
+/// What stays as it is in the value of the header.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// The directory a request names. The query comes before the header, as servers read it; both may be encoded.
 pub fn directory<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<Cow<'r, str>> {
-    let in_query = uri.query().and_then(|query| value(query, &["directory", "location[directory]"]));
+    let in_query = uri.query().and_then(|query| value(query, &DIRECTORY_KEYS));
     let named = in_query.or_else(|| {
         let raw = headers.get(headers::DIRECTORY)?.as_bytes();
         Some(percent_decode_str(std::str::from_utf8(raw).ok()?).decode_utf8_lossy())
@@ -30,22 +33,30 @@ pub fn server(headers: &HeaderMap) -> Option<&str> {
     headers.get(headers::SERVER)?.to_str().ok()
 }
 
-/// The path and query of `uri` with `directory` named, and no other. The rest stays byte for byte.
-pub fn with_directory(uri: &Uri, directory: &str) -> String {
+/// The path and query of `uri` without the parameters that have one of these `keys`. The rest stays byte for byte.
+pub fn without(uri: &Uri, keys: &[&str]) -> String {
     let kept = uri.query().unwrap_or_default().split('&').filter(|pair| {
         let (key, _) = pair.split_once('=').unwrap_or((pair, ""));
-        !pair.is_empty() && !matches!(&*decode(key), "directory" | "location[directory]")
+        !pair.is_empty() && !keys.contains(&&*decode(key))
     });
-    let mut text = format!("{}?directory={}", uri.path(), utf8_percent_encode(directory, PLAIN));
-    for pair in kept {
-        text.push('&');
+    let mut text = uri.path().to_owned();
+    for (at, pair) in kept.enumerate() {
+        text.push(if at == 0 { '?' } else { '&' });
         text.push_str(pair);
     }
     text
 }
 
+/// Makes a request name `directory`, and no other. In the header: servers decode a directory in the query twice, so
+/// that one with a percent sign in its name could not be named there. `None` if the rest cannot stand as a path.
+pub fn name_directory(uri: &Uri, headers: &mut HeaderMap, directory: &str) -> Option<Uri> {
+    let encoded = utf8_percent_encode(directory, PLAIN).to_string();
+    headers.insert(headers::DIRECTORY, HeaderValue::from_str(&encoded).ok()?);
+    without(uri, &DIRECTORY_KEYS).parse().ok()
+}
+
 /// The decoded value of the first parameter in `query` that has one of these `keys`.
-fn value<'q>(query: &'q str, keys: &[&str]) -> Option<Cow<'q, str>> {
+pub fn value<'q>(query: &'q str, keys: &[&str]) -> Option<Cow<'q, str>> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
         keys.contains(&&*decode(key)).then(|| decode(value))
@@ -90,16 +101,19 @@ mod tests {
 
     #[test]
     fn naming_a_directory_replaces_the_one_named_before_and_nothing_else() {
-        let named = with_directory(&uri("/permission/per_1/reply?x=%2f&directory=/wrong&y"), "/a b/ü%");
-        assert_eq!(named, "/permission/per_1/reply?directory=/a%20b/%C3%BC%25&x=%2f&y");
+        let mut headers = HeaderMap::new();
+        let before = uri("/permission/per_1/reply?x=%2f&directory=/wrong&y");
+        let named = name_directory(&before, &mut headers, "/a b/ü%41").unwrap();
+        assert_eq!(named, "/permission/per_1/reply?x=%2f&y");
+        assert_eq!(headers[headers::DIRECTORY], "/a%20b/%C3%BC%2541");
     }
 
     proptest! {
         #[test]
         fn a_directory_that_was_named_is_read_back(name in "\\PC{1,40}") {
-            let named = uri(&with_directory(&uri("/x"), &name));
-            let none = HeaderMap::new();
-            prop_assert_eq!(directory(&named, &none).unwrap(), name);
+            let mut headers = HeaderMap::new();
+            let named = name_directory(&uri("/x?directory=/y"), &mut headers, &name).unwrap();
+            prop_assert_eq!(directory(&named, &headers).unwrap(), name);
         }
     }
 }

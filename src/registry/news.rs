@@ -1,8 +1,9 @@
 //! What everybody should hear of: sessions that changed hands, or that two servers run at once.
 
+use super::server::ServerId;
 use crate::domain::{
+    evidence::Evidence,
     ids::{ServerKey, SessionId},
-    ownership::Owner,
 };
 
 /// A session that another server owns now.
@@ -10,10 +11,12 @@ use crate::domain::{
 pub struct Move {
     /// The session.
     pub session: SessionId,
-    /// Its owner before.
-    pub from: Option<Owner>,
-    /// Its owner now.
-    pub to: Option<Owner>,
+    /// Who owned it before; it may have gone.
+    pub from: Option<ServerId>,
+    /// Who owns it now.
+    pub to: Option<ServerId>,
+    /// By what evidence.
+    pub evidence: Option<Evidence>,
 }
 
 /// A server that runs a turn of a session with which another is busy.

@@ -5,6 +5,7 @@ use std::{ops::Range, str, sync::Arc};
 use serde::Serialize;
 
 use super::{
+    super::annotate::put_with_owner_port,
     cursor::{Anchored, Direction},
     gather::Heard,
     page::Page,
@@ -236,15 +237,6 @@ impl List<'_> {
         // Round 0: what a client happened to list proves nothing about what is missing.
         self.registry.sessions.row(store, &row, 0);
     }
-}
-
-/// The members of a session's object, and one more.
-fn put_with_owner_port(body: &mut Vec<u8>, element: &[u8], port: u16) {
-    let Some((_, members)) = element.split_last() else { return };
-    body.extend_from_slice(members);
-    body.extend_from_slice(b",\"ownerPort\":");
-    body.extend_from_slice(port.to_string().as_bytes());
-    body.push(b'}');
 }
 
 fn put_array(body: &mut Vec<u8>, rows: &[Row], mut put: impl FnMut(&mut Vec<u8>, &Row)) {
