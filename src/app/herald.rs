@@ -11,7 +11,7 @@ use crate::{
         own::{self, ServerChange, ServerNotice, SessionConflict, SessionMoved},
     },
     metrics::Metrics,
-    registry::{Conflict, Crier, Move, News, Registry, server::{Server, ServerId}},
+    registry::{Conflict, Crier, Move, News, Registry, server::Server},
 };
 
 /// See the module.
