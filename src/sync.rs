@@ -38,6 +38,24 @@ mod walk;
 /// for its list, which took 8.3 s when cold.
 const FIRST_ROUND: Duration = Duration::from_secs(10);
 
+/// How often things are done.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// How often a store's files are looked at, and its list asked for changes when they were written.
+    tick: Duration,
+    /// How often the list is asked for changes without a sign of any, and how often one page of the whole list is
+    /// gone through. Streams tell of most changes at once; this finds what none told.
+    unasked: Duration,
+    /// How long streams may take to tell what a list has shown already.
+    heard_within: Duration,
+}
+
+const PACE: Pace = Pace {
+    tick: Duration::from_secs(1),
+    unasked: Duration::from_secs(15),
+    heard_within: Duration::from_secs(2),
+};
+
 /// A handle to the session lists. Cheap to clone.
 #[derive(Clone)]
 pub struct Sync {
@@ -49,6 +67,7 @@ struct Shared {
     registry: Arc<Registry>,
     machine: Arc<dyn Machine>,
     client: AgentClient,
+    pace: Pace,
     /// The last round begun, by any store: rounds of one store never repeat, however often its task starts.
     rounds: std::sync::atomic::AtomicU32,
     first_round: watch::Sender<bool>,
@@ -64,11 +83,16 @@ impl std::fmt::Debug for Sync {
 impl Sync {
     /// Asks nobody before [`Sync::run`] or [`Sync::look_up`].
     pub fn new(registry: Arc<Registry>, machine: Arc<dyn Machine>, client: AgentClient) -> Self {
+        Self::paced(registry, machine, client, PACE)
+    }
+
+    fn paced(registry: Arc<Registry>, machine: Arc<dyn Machine>, client: AgentClient, pace: Pace) -> Self {
         Self {
             shared: Arc::new(Shared {
                 registry,
                 machine,
                 client,
+                pace,
                 rounds: std::sync::atomic::AtomicU32::new(0),
                 first_round: watch::Sender::new(false),
                 look_ups: look_up::LookUps::default(),
@@ -106,10 +130,10 @@ impl Sync {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
-                changed = discovered.changed(), if held.is_some() => {
+                alive = changes.changed() => if alive.is_err() { return },
+                alive = discovered.changed(), if held.is_some() => {
                     // Without discovery there is nothing to wait for.
-                    if changed.is_err() {
+                    if alive.is_err() {
                         held = None;
                     }
                 }

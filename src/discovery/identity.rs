@@ -92,7 +92,7 @@ mod tests {
     fn the_id_names_one_process_at_one_address_and_is_the_same_in_every_run() {
         let (one, two) = (Address::new("127.0.0.1", 4096), Address::new("127.0.0.1", 4097));
         let id = server_id("boot", Some(&process(7, 100, None)), &one);
-        assert_eq!(&*id.0, "srv_8c06d84ee1d6c7c1");
+        assert_eq!(&*id.0, "srv_8fbc9d7f40defd0e");
         for other in [
             server_id("reboot", Some(&process(7, 100, None)), &one),
             server_id("boot", Some(&process(8, 100, None)), &one),

@@ -43,7 +43,7 @@ impl Introducer {
             match self.ask(&server).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::debug!(server = %server.id, %error, "server does not introduce itself yet")
+                    tracing::debug!(server = %server.id, %error, "server does not introduce itself yet");
                 }
             }
         }

@@ -214,8 +214,8 @@ impl Task {
     /// Whether a socket is anything that the settings let us look at.
     fn concerns(&self, listener: &Listener) -> bool {
         let port = listener.address.port();
-        let own = port == self.settings.own_address.port()
-            && reaches(listener.address.ip(), self.settings.own_address.ip());
+        let (bound, own) = (listener.address.ip(), self.settings.own_address);
+        let own = port == own.port() && (reaches(bound, own.ip()) || reaches(own.ip(), bound));
         !own && (self.settings.scan || self.in_range(port) || self.configured_at(listener).is_some())
     }
 

@@ -16,6 +16,7 @@ struct State {
     processes: HashMap<u32, Process>,
     peers: HashMap<SocketAddr, u32>,
     walks: usize,
+    looks: usize,
 }
 
 #[expect(dead_code, reason = "for the tests of other modules")]
@@ -51,6 +52,11 @@ impl Scripted {
     pub(crate) fn walks(&self) -> usize {
         self.0.lock().walks
     }
+
+    /// How often the listening sockets were asked for.
+    pub(crate) fn looks(&self) -> usize {
+        self.0.lock().looks
+    }
 }
 
 impl Machine for Scripted {
@@ -63,7 +69,9 @@ impl Machine for Scripted {
     }
 
     fn listeners(&self) -> Result<Vec<Listener>, MachineError> {
-        Ok(self.0.lock().listeners.iter().map(|(listener, _)| *listener).collect())
+        let mut state = self.0.lock();
+        state.looks += 1;
+        Ok(state.listeners.iter().map(|(listener, _)| *listener).collect())
     }
 
     fn owners(&self, sockets: &[SocketId]) -> HashMap<SocketId, Process> {

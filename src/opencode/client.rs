@@ -31,10 +31,10 @@ pub const LARGEST: usize = 64 << 20;
 
 /// How long a health check may stay open. A fresh server answers its first request after seconds, and the request
 /// that waited there is answered first of all.
-pub const HEALTH_PATIENCE: Duration = Duration::from_secs(60);
+pub const HEALTH_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long opening a directory may take: 8.3 s was seen for a cold one on an idle machine.
-const OPENING_PATIENCE: Duration = Duration::from_secs(60);
+const OPENING_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a page of a list may take. Longer than a cold directory takes to open, since a list may have to wait for it.
 const PAGE_PATIENCE: Duration = Duration::from_secs(30);

@@ -32,22 +32,12 @@ use crate::{
     },
 };
 
-/// How often a store's files are looked at, and its list asked for changes when they were written.
-const TICK: Duration = Duration::from_secs(1);
-
-/// How often the list is asked for changes without a sign of any, and how often one page of the whole list is gone
-/// through. Streams tell of most changes at once; this finds what none told.
-const UNASKED: Duration = Duration::from_secs(15);
-
 /// The pauses between attempts at the first list.
 const FIRST_PAUSES: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
 /// How many sessions that the list no longer shows are looked for in one tick.
 const LOOKED_FOR: usize = 4;
-
-/// How long streams may take to tell what a list has shown already.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long it is remembered which agents cannot be reached.
 const AGENTS_FOR: Duration = Duration::from_secs(10);
@@ -75,6 +65,8 @@ pub(super) struct StoreTask {
     paged: Instant,
     failed: Option<ServerKey>,
     malformed: usize,
+    /// What the first walk shows may have changed long ago; what later ones show changed under our eyes.
+    has_read_all: bool,
 }
 
 struct Advanced {
@@ -101,13 +93,14 @@ impl StoreTask {
             paged: now,
             failed: None,
             malformed: 0,
+            has_read_all: false,
         }
     }
 
     /// Runs while the store has a server; drops `first_list` once the first list was read or has failed.
     pub(super) async fn run(mut self, first_list: Option<mpsc::Sender<Infallible>>) -> StoreKey {
         self.read_all(first_list).await;
-        let mut tick = interval(TICK);
+        let mut tick = interval(self.shared.pace.tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.has_server() {
             tick.tick().await;
@@ -138,17 +131,19 @@ impl StoreTask {
         }
         let now = Instant::now();
         (self.refreshed, self.paged) = (now, now);
+        self.has_read_all = true;
         drop(first_list);
     }
 
     async fn tick(&mut self) {
         let stamp = self.stamp_now().await;
         let written = stamp.is_some() && stamp != self.stamp;
-        if (written || self.refreshed.elapsed() >= UNASKED) && self.refresh().await.is_some() {
+        if (written || self.refreshed.elapsed() >= self.shared.pace.unasked) && self.refresh().await.is_some()
+        {
             self.stamp = stamp;
             self.refreshed = Instant::now();
         }
-        if self.paged.elapsed() >= UNASKED {
+        if self.paged.elapsed() >= self.shared.pace.unasked {
             self.paged = Instant::now();
             // A failure is in the log, and the same page is asked for next time.
             self.page_of_all().await;
@@ -163,7 +158,12 @@ impl StoreTask {
         let (server, asked_ms, page) = self.ask(ask).await?;
         let step = self.walk.took(&page);
         for row in page.rows {
-            if self.is_current(&row, asked_ms) {
+            if !self.is_current(&row, asked_ms) {
+                continue;
+            }
+            if self.has_read_all {
+                self.changed(row).await;
+            } else {
                 self.shared.registry.sessions.row(self.store, &row, self.round);
             }
         }
@@ -219,6 +219,9 @@ impl StoreTask {
             self.shared.registry.sessions.row(self.store, &row, self.round);
             return;
         }
+        // Listed it is, whatever becomes of the rest: a row this old changes nothing but the round.
+        let listed = SessionRow { updated_ms: 0, ..row.clone() };
+        self.shared.registry.sessions.row(self.store, &listed, self.round);
         match self.advanced.iter_mut().find(|known| known.row.id == row.id) {
             Some(known) => known.row = row,
             None => self.advanced.push(Advanced { row, seen: Instant::now() }),
@@ -231,7 +234,8 @@ impl StoreTask {
         let pids = self.agents.as_ref().map(|(_, pids)| pids.clone()).unwrap_or_default();
         // A server whose stream is silent may have told nothing of its own sessions.
         let all_heard = registry.servers.now().of_store(self.store).all(|server| server.state == State::Up);
-        for Advanced { row, .. } in self.advanced.extract_if(.., |known| known.seen.elapsed() >= HEARD_WITHIN)
+        let heard_within = self.shared.pace.heard_within;
+        for Advanced { row, .. } in self.advanced.extract_if(.., |known| known.seen.elapsed() >= heard_within)
         {
             let told = registry
                 .sessions
