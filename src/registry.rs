@@ -27,7 +27,7 @@ use self::{
     graves::Graves,
     kept::{Kept, Remembered, is_kept},
     server::Server,
-    servers::Servers,
+    servers::{Servers, Snapshot},
     sessions::{Effect, Found, Sessions},
     stores::Stores,
     succession::Succession,
@@ -42,6 +42,11 @@ use crate::{
         ownership::Owner,
     },
 };
+
+/// How late an event may arrive and still count from when it happened. Streams on one machine lag by milliseconds, a
+/// suspended reader by seconds; a server whose clock is further off than this is read as if everything happened when
+/// it arrived, so that it is not outdone for ever by what others did long ago.
+const LATENESS_MS: u64 = 60_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -99,7 +104,7 @@ impl Registry {
         }
         let now_ms = self.clock.now_ms();
         if let Some(gone) = self.succession.predecessor(&server, now_ms) {
-            self.sessions.succeed(gone, &server, now_ms, &snapshot);
+            self.succeed(gone, &server, &snapshot);
         }
         Some(server)
     }
@@ -138,13 +143,27 @@ impl Registry {
         self.servers.change(key, |server| server.store = store);
         let snapshot = self.servers.now();
         if snapshot.of_store(before).next().is_none() {
-            self.sessions.rehome(before, store, &snapshot);
+            for (session, claim) in self.sessions.rehome(before, store, &snapshot) {
+                if is_kept(claim.evidence)
+                    && let (Some(kept), Some(server)) = (&self.kept, snapshot.get(claim.server))
+                {
+                    kept.put(&server.id, &session, claim.evidence, claim.at_ms);
+                }
+            }
         }
         let now_ms = self.clock.now_ms();
         if let Some(server) = snapshot.get(key)
             && let Some(gone) = self.succession.predecessor(server, now_ms)
         {
-            self.sessions.succeed(gone, server, now_ms, &snapshot);
+            self.succeed(gone, server, &snapshot);
+        }
+    }
+
+    fn succeed(&self, gone: ServerKey, heir: &Server, servers: &Snapshot) {
+        for (session, at_ms) in self.sessions.succeed(gone, heir, servers) {
+            if let Some(kept) = &self.kept {
+                kept.put(&heir.id, &session, Evidence::Succeeded, at_ms);
+            }
         }
     }
 
@@ -153,26 +172,59 @@ impl Registry {
         self.sessions.find(session, &self.servers.now())
     }
 
-    /// Adds a claim of a live server, as of now.
+    /// Adds a claim of a live server, as of now. A server that has gone claims nothing.
     pub fn claim(&self, server: &Server, session: &SessionId, evidence: Evidence) -> News {
-        let at_ms = self.clock.now_ms();
+        self.claim_at(server, session, evidence, self.clock.now_ms())
+    }
+
+    /// Adds a claim that rests on something which happened at `at_ms`, by the clock of this machine: streams overtake
+    /// one another, and what arrives last need not have happened last. See [`LATENESS_MS`] for how far that reaches.
+    ///
+    /// A busy server runs a turn, so it claims `emitted` as well: that outlives the turn, and a restart of ours.
+    pub fn claim_at(&self, server: &Server, session: &SessionId, evidence: Evidence, at_ms: u64) -> News {
+        let at_ms = happened(at_ms, self.clock.now_ms());
+        let snapshot = self.servers.now();
+        // The caller's view of the server may be older than its place in its store.
+        let Some(server) = snapshot.get(server.key) else { return News::default() };
+        let mut news = self.assert(server, session, evidence, at_ms, &snapshot);
+        if evidence == Evidence::Busy {
+            news.add(self.assert(server, session, Evidence::Emitted, at_ms, &snapshot));
+        }
+        news
+    }
+
+    fn assert(
+        &self,
+        server: &Server,
+        session: &SessionId,
+        evidence: Evidence,
+        at_ms: u64,
+        servers: &Snapshot,
+    ) -> News {
         let claim = Claim { server: server.key, evidence, at_ms };
         if evidence > Evidence::Inherited {
             self.unseen.clear(session);
         }
-        let effect = self.sessions.claim(server.store, session, claim, &self.servers.now());
+        let effect = self.sessions.claim(server.store, session, claim, servers);
         if effect.keep
             && is_kept(evidence)
             && let Some(kept) = &self.kept
         {
             kept.put(&server.id, session, evidence, at_ms);
+            if let Some((newest, by)) =
+                effect.overtaken.and_then(|newest| Some((newest, servers.get(newest.server)?)))
+            {
+                kept.put(&by.id, session, newest.evidence, newest.at_ms);
+            }
         }
         self.news(session, server.key, effect)
     }
 
     /// Takes back a claim.
     pub fn retract(&self, server: &Server, session: &SessionId, evidence: Evidence) -> News {
-        let effect = self.sessions.retract(server.store, session, server.key, evidence, &self.servers.now());
+        let snapshot = self.servers.now();
+        let Some(server) = snapshot.get(server.key) else { return News::default() };
+        let effect = self.sessions.retract(server.store, session, server.key, evidence, &snapshot);
         if effect.keep
             && is_kept(evidence)
             && let Some(kept) = &self.kept
@@ -185,7 +237,9 @@ impl Registry {
     /// A server says that a session is idle there. `None` if that speaks of a turn which never ran there while
     /// another server is busy with the session: then nobody else should hear of it.
     pub fn idle(&self, server: &Server, session: &SessionId) -> Option<News> {
-        if self.sessions.idle_is_foreign(server.store, session, server.key, &self.servers.now()) {
+        let snapshot = self.servers.now();
+        let store = snapshot.get(server.key).map_or(server.store, |server| server.store);
+        if self.sessions.idle_is_foreign(store, session, server.key, &snapshot) {
             return None;
         }
         Some(self.retract(server, session, Evidence::Busy))
@@ -265,4 +319,9 @@ impl Registry {
             conflicts: effect.conflict.map(conflict).into_iter().collect(),
         }
     }
+}
+
+/// When something happened that is said to have happened at `at_ms`.
+fn happened(at_ms: u64, now_ms: u64) -> u64 {
+    if at_ms <= now_ms && now_ms - at_ms <= LATENESS_MS { at_ms } else { now_ms }
 }

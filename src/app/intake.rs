@@ -64,8 +64,11 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
             Origin { server: server.key, session: event.session.clone(), directory: event.directory.clone() };
         registry.asked.raised(id, origin);
     };
+    let now_ms = registry.clock.now_ms();
+    // Streams overtake one another: what counts is when something was emitted, not when it arrived.
+    let at_ms = event.stamp.map_or(now_ms, |stamp| stamp.at_ms(now_ms));
     let claim = |evidence| match &event.session {
-        Some(session) => registry.claim(server, session, evidence),
+        Some(session) => registry.claim_at(server, session, evidence, at_ms),
         None => News::default(),
     };
     Observed::PassOn(match &event.signal {

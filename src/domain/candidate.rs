@@ -30,6 +30,8 @@ pub struct Candidate {
     pub started_ms: Option<u64>,
     /// The port it is reached at.
     pub port: u16,
+    /// Host and port.
+    pub authority: Arc<str>,
 }
 
 /// How well a server suits by what it is: the lesser, the better.
@@ -41,6 +43,12 @@ fn suitability(candidate: &Candidate) -> (bool, bool, u8) {
         (Kind::Tui | Kind::Run | Kind::Attach, false) => 2,
     };
     (!candidate.answering, !candidate.preferred, kind)
+}
+
+/// What decides in the end: the lowest port, then the rest of the address. The key, which depends on who was met
+/// first, only where one address stands twice.
+fn place(candidate: &Candidate) -> (u16, Arc<str>, ServerKey) {
+    (candidate.port, Arc::clone(&candidate.authority), candidate.server)
 }
 
 /// `run` ends by itself and `attach` serves nobody: neither is ever chosen for new work.
@@ -64,14 +72,7 @@ pub fn for_session(candidates: &[Candidate], directory: Option<&str>, updated_ms
     let order = |candidate: &&Candidate| {
         let coverage = directory.map_or(0, |directory| coverage(candidate, directory));
         let alive_then = candidate.started_ms.is_some_and(|started_ms| started_ms <= updated_ms);
-        (
-            !candidate.answering,
-            Reverse(coverage),
-            !alive_then,
-            suitability(candidate),
-            candidate.port,
-            candidate.server,
-        )
+        (!candidate.answering, Reverse(coverage), !alive_then, suitability(candidate), place(candidate))
     };
     candidates
         .iter()
@@ -97,7 +98,7 @@ pub fn for_directory(
         .filter(|candidate| takes_work(candidate) && nearness(candidate) > 0)
         .min_by_key(|candidate| {
             let nearness = Reverse(nearness(candidate));
-            (!candidate.answering, nearness, suitability(candidate), candidate.port, candidate.server)
+            (!candidate.answering, nearness, suitability(candidate), place(candidate))
         })
         .map(|candidate| candidate.server)
 }
@@ -107,7 +108,7 @@ pub fn by_default(candidates: &[Candidate]) -> Option<ServerKey> {
     candidates
         .iter()
         .filter(|candidate| takes_work(candidate))
-        .min_by_key(|candidate| (suitability(candidate), candidate.port, candidate.server))
+        .min_by_key(|candidate| (suitability(candidate), place(candidate)))
         .map(|candidate| candidate.server)
 }
 
@@ -125,6 +126,7 @@ mod tests {
             answering: true,
             started_ms: Some(100),
             port: 4000 + u16::try_from(key).unwrap(),
+            authority: format!("127.0.0.1:{}", 4000 + key).into(),
         }
     }
 
@@ -167,6 +169,18 @@ mod tests {
         all.reverse();
         assert_eq!(for_session(&all, Some("/a"), 500), first);
         assert_eq!(first, Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn between_equal_ports_the_host_decides_whoever_was_met_first() {
+        let on = |key, host: &str| Candidate {
+            port: 4096,
+            authority: format!("{host}:4096").into(),
+            ..server(key, Kind::Serve, "/a")
+        };
+        assert_eq!(for_session(&[on(1, "b"), on(2, "a")], Some("/a"), 0), Some(ServerKey(2)));
+        assert_eq!(for_directory(&[on(1, "a"), on(2, "b")], "/a", |_| false), Some(ServerKey(1)));
+        assert_eq!(by_default(&[on(1, "b"), on(2, "a")]), Some(ServerKey(2)));
     }
 
     #[test]

@@ -34,6 +34,31 @@ pub struct Decoded {
     pub session: Option<SessionId>,
     /// What it means to us.
     pub signal: Signal,
+    /// When it was emitted, as far as its id tells.
+    pub stamp: Option<Stamp>,
+}
+
+/// The time in an event's id.
+///
+/// `OpenCode` writes (milliseconds × 4096 + counter), cut to 48 bits, as the 12 hexadecimal digits after `evt_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    fn of(id: &str) -> Option<Self> {
+        let digits = id.strip_prefix("evt_")?.get(..12)?;
+        u64::from_str_radix(digits, 16).ok().map(|bits| Self(bits >> 12))
+    }
+
+    /// The instant meant, in milliseconds since 1970, by the clock of the machine that emitted the event. The cut
+    /// repeats every 2.2 years; the instant nearest to `now_ms` that does not lie more than a day after it is meant.
+    pub fn at_ms(self, now_ms: u64) -> u64 {
+        const CYCLE: u64 = 1 << 36;
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        let latest = now_ms + DAY_MS;
+        let candidate = (latest & !(CYCLE - 1)) | self.0;
+        if candidate > latest { candidate.saturating_sub(CYCLE) } else { candidate }
+    }
 }
 
 /// What an event means to us. Only the registry decides what follows from it.
@@ -155,7 +180,8 @@ impl Decoder {
             _ => session(&event),
         };
         let kind = known(&event.kind).map_or_else(|| Cow::Owned(event.kind.into_owned()), Cow::Borrowed);
-        Ok(Decoded { frame, payload, directory, kind, session, signal })
+        let stamp = event.id.get().and_then(Stamp::of);
+        Ok(Decoded { frame, payload, directory, kind, session, signal, stamp })
     }
 
     fn directory(&mut self, name: &str) -> Arc<str> {

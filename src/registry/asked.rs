@@ -79,3 +79,60 @@ impl Table {
         self.order.retain(|id| origins.contains_key(id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(server: u32, session: &str) -> Origin {
+        let session = SessionId::try_new(session).ok();
+        Origin { server: ServerKey(server), session, directory: Some("/work".into()) }
+    }
+
+    #[test]
+    fn an_id_belongs_to_whoever_raised_it_until_it_is_closed() {
+        let asked = Asked::default();
+        asked.raised("per_1", origin(1, "ses_a"));
+        assert_eq!(asked.origin("per_1"), Some(origin(1, "ses_a")));
+        asked.closed("per_1");
+        assert_eq!(asked.origin("per_1"), None);
+    }
+
+    #[test]
+    fn a_server_or_a_session_takes_its_own_ids_along_and_no_others() {
+        let asked = Asked::default();
+        asked.raised("per_1", origin(1, "ses_a"));
+        asked.raised("per_2", origin(2, "ses_a"));
+        asked.raised("per_3", origin(2, "ses_b"));
+        asked.raised("pty_1", Origin { session: None, ..origin(2, "ses_b") });
+        asked.forget_server(ServerKey(1));
+        assert_eq!(asked.origin("per_1"), None);
+        assert!(asked.origin("per_2").is_some());
+        asked.forget_session(&SessionId::try_new("ses_a").unwrap());
+        assert_eq!(asked.origin("per_2"), None);
+        assert!(asked.origin("per_3").is_some() && asked.origin("pty_1").is_some());
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_first_and_what_was_closed_makes_room() {
+        let asked = Asked::default();
+        let raise = |number: usize| asked.raised(&format!("per_{number}"), origin(1, "ses_a"));
+        (0..MOST).for_each(raise);
+        asked.closed("per_1");
+        raise(MOST);
+        assert!(asked.origin("per_0").is_some());
+        raise(MOST + 1);
+        assert_eq!(asked.origin("per_0"), None);
+        assert!(asked.origin("per_2").is_some());
+        assert_eq!(asked.0.lock().origins.len(), MOST);
+    }
+
+    #[test]
+    fn an_id_raised_again_is_kept_once() {
+        let asked = Asked::default();
+        asked.raised("per_1", origin(1, "ses_a"));
+        asked.raised("per_1", origin(2, "ses_a"));
+        assert_eq!(asked.origin("per_1"), Some(origin(2, "ses_a")));
+        assert_eq!(asked.0.lock().order.len(), 1);
+    }
+}

@@ -41,6 +41,21 @@ impl Record {
         }
     }
 
+    /// Takes over what another record of the same session says. The owner is as it was until settled.
+    pub(super) fn merge(&mut self, other: Self) {
+        for claim in other.claims.iter() {
+            self.claims.assert(*claim);
+        }
+        self.round = self.round.max(other.round);
+        if other.updated_ms > self.updated_ms {
+            self.updated_ms = other.updated_ms;
+            self.directory = other.directory;
+            self.project = other.project;
+            self.title = other.title;
+            self.parent = other.parent;
+        }
+    }
+
     /// Computes the owner anew. Returns the one before.
     pub(super) fn settle(&mut self, witness: &impl Witness) -> Option<Owner> {
         std::mem::replace(&mut self.owner, resolve(&self.claims, None, witness))

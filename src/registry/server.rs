@@ -225,6 +225,34 @@ impl Server {
             answering: self.answering(),
             started_ms: self.process.map(|process| process.started_ms),
             port: self.address.port,
+            authority: Arc::clone(&self.address.authority),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A server that serves `/work` on `port` of this machine.
+    pub(in crate::registry) fn server(key: ServerKey, id: &str, port: u16, store: StoreKey) -> Server {
+        Server {
+            key,
+            id: ServerId(id.into()),
+            address: Address::new("127.0.0.1", port),
+            credentials: None,
+            kind: Kind::Serve,
+            process: None,
+            store,
+            directory: Some("/work".into()),
+            worktree: None,
+            project: None,
+            version: None,
+            state: State::Up,
+            since_ms: 0,
+            sources: Vec::new(),
+            preferred: false,
+            directories: Arc::default(),
         }
     }
 }

@@ -41,6 +41,9 @@ pub struct Effect {
     pub conflict: Option<ServerKey>,
     /// The claim changed what would be known after a restart.
     pub keep: bool,
+    /// A newer claim by the same evidence whose renewals were not kept, and must be now: else an older one that
+    /// arrived late would look newer after a restart.
+    pub overtaken: Option<Claim>,
 }
 
 /// A session as people see it.
@@ -113,7 +116,7 @@ impl Sessions {
                 .iter()
                 .filter(|known| known.evidence == claim.evidence)
                 .max_by_key(|known| known.at_ms)
-                .map(|known| known.server);
+                .copied();
             let conflict = conflict(&record.claims, claim, servers);
             let changed = record.claims.assert(claim);
             let before = record.settle(servers);
@@ -121,7 +124,9 @@ impl Sessions {
                 moved: moved(before, record.owner),
                 conflict,
                 // A renewal by the server that spoke last decides nothing anew: streams renew at every word.
-                keep: changed && newest_of_kind != Some(claim.server),
+                keep: changed && newest_of_kind.map(|newest| newest.server) != Some(claim.server),
+                overtaken: newest_of_kind
+                    .filter(|newest| newest.server != claim.server && newest.at_ms >= claim.at_ms),
             }
         })
     }
@@ -138,7 +143,7 @@ impl Sessions {
         self.change_known(store, session, |record| {
             let keep = record.claims.retract(server, evidence);
             let before = record.settle(servers);
-            Effect { moved: moved(before, record.owner), conflict: None, keep }
+            Effect { moved: moved(before, record.owner), conflict: None, keep, overtaken: None }
         })
         .unwrap_or_default()
     }
@@ -283,20 +288,24 @@ impl Sessions {
         moves
     }
 
-    /// Lets `heir` succeed a server that has gone: it claims what that one claimed, one step weaker.
-    pub fn succeed(&self, gone: ServerKey, heir: &Server, now_ms: u64, servers: &Snapshot) {
+    /// Lets `heir` succeed a server that has gone: it claims what that one owned, one step weaker, as of when that one
+    /// last showed it, so that of several heirs the one of the last owner has it, whoever came first. Returns what it
+    /// claims, and since when.
+    pub fn succeed(&self, gone: ServerKey, heir: &Server, servers: &Snapshot) -> Vec<(SessionId, u64)> {
+        let mut succeeded = Vec::new();
         for mut entry in self.records.iter_mut() {
-            for record in entry.value_mut().iter_mut().filter(|record| record.store == heir.store) {
-                if record.claims.iter().any(|claim| claim.server == gone && claim.evidence.owns()) {
-                    record.claims.assert(Claim {
-                        server: heir.key,
-                        evidence: Evidence::Succeeded,
-                        at_ms: now_ms,
-                    });
+            let (session, records) = entry.pair_mut();
+            for record in records.iter_mut().filter(|record| record.store == heir.store) {
+                let owned =
+                    record.claims.iter().filter(|claim| claim.server == gone && claim.evidence.owns());
+                if let Some(at_ms) = owned.map(|claim| claim.at_ms).max() {
+                    record.claims.assert(Claim { server: heir.key, evidence: Evidence::Succeeded, at_ms });
                     record.settle(servers);
+                    succeeded.push((session.clone(), at_ms));
                 }
             }
         }
+        succeeded
     }
 
     /// Drops the claims of servers that will not come back.
@@ -323,24 +332,25 @@ impl Sessions {
         busy
     }
 
-    /// Moves what is known under a provisional store to the real one, once that is known.
-    pub fn rehome(&self, from: StoreKey, to: StoreKey, servers: &Snapshot) {
+    /// Moves what is known under a provisional store to the real one, once that is known. Returns the claims of the
+    /// sessions that were known in both: who spoke last may be another one now than each record thought.
+    pub fn rehome(&self, from: StoreKey, to: StoreKey, servers: &Snapshot) -> Vec<(SessionId, Claim)> {
         let there: Vec<SessionId> = self
             .records
             .iter()
             .filter(|entry| entry.value().iter().any(|record| record.store == from))
             .map(|entry| entry.key().clone())
             .collect();
+        let mut merged = Vec::new();
         for session in there {
             let Some(mut records) = self.records.get_mut(&session) else { continue };
             let Some(place) = records.iter().position(|record| record.store == from) else { continue };
             let mut moving = records.remove(place);
             match records.iter_mut().find(|record| record.store == to) {
                 Some(record) => {
-                    for claim in moving.claims.iter() {
-                        record.claims.assert(*claim);
-                    }
+                    record.merge(moving);
                     record.settle(servers);
+                    merged.extend(record.claims.iter().map(|claim| (session.clone(), *claim)));
                 }
                 None => {
                     moving.store = to;
@@ -348,6 +358,7 @@ impl Sessions {
                 }
             }
         }
+        merged
     }
 
     /// The sessions of a store that were listed in an earlier round but not in `round`.
@@ -428,3 +439,6 @@ fn conflict(claims: &Claims, claim: Claim, servers: &Snapshot) -> Option<ServerK
         .any(|at_ms| at_ms >= busy.at_ms);
     (!said_before).then_some(busy.server)
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,3 +62,55 @@ impl Succession {
 fn lapsed(place: &Place, now_ms: u64) -> bool {
     now_ms.saturating_sub(place.since_ms) > u64::try_from(KEPT_FOR.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::server::tests::server;
+
+    const STORE: StoreKey = StoreKey(1);
+    const LAST_MS: u64 = 10 * 60 * 1000;
+
+    fn after_one_that_left(now_ms: u64) -> Succession {
+        let succession = Succession::default();
+        assert_eq!(succession.gone(&server(ServerKey(1), "one", 4096, STORE), now_ms), []);
+        succession
+    }
+
+    #[test]
+    fn who_comes_back_to_the_same_place_succeeds_once() {
+        let succession = after_one_that_left(0);
+        let heir = server(ServerKey(2), "two", 4096, STORE);
+        assert_eq!(succession.predecessor(&heir, LAST_MS), Some(ServerKey(1)));
+        let another = server(ServerKey(3), "three", 4096, STORE);
+        assert_eq!(succession.predecessor(&another, LAST_MS), None);
+    }
+
+    #[test]
+    fn another_address_directory_or_store_is_another_place() {
+        let succession = after_one_that_left(0);
+        let heir = |port, store| server(ServerKey(2), "two", port, store);
+        assert_eq!(succession.predecessor(&heir(4097, STORE), 1), None);
+        assert_eq!(succession.predecessor(&heir(4096, StoreKey(2)), 1), None);
+        let elsewhere = Server { directory: Some("/elsewhere".into()), ..heir(4096, STORE) };
+        assert_eq!(succession.predecessor(&elsewhere, 1), None);
+        assert_eq!(succession.predecessor(&heir(4096, STORE), 1), Some(ServerKey(1)));
+    }
+
+    #[test]
+    fn a_place_lapses_after_ten_minutes_and_is_named_once() {
+        let succession = after_one_that_left(0);
+        let heir = server(ServerKey(2), "two", 4096, STORE);
+        assert_eq!(succession.predecessor(&heir, LAST_MS + 1), None);
+        assert_eq!(succession.gone(&heir, LAST_MS + 1), [ServerKey(1)]);
+        assert_eq!(succession.gone(&server(ServerKey(3), "three", 4097, STORE), LAST_MS + 1), []);
+    }
+
+    #[test]
+    fn of_several_that_left_one_place_the_last_is_succeeded() {
+        let succession = after_one_that_left(0);
+        succession.gone(&server(ServerKey(2), "two", 4096, STORE), 1);
+        let heir = server(ServerKey(3), "three", 4096, STORE);
+        assert_eq!(succession.predecessor(&heir, 2), Some(ServerKey(2)));
+    }
+}

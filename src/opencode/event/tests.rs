@@ -221,3 +221,17 @@ proptest::proptest! {
         let _ = Decoder::new().decode(bent.into());
     }
 }
+
+#[test]
+fn an_events_id_tells_when_it_was_emitted() {
+    let at = |id: &str, now_ms| {
+        let event = decode(&format!(r#"{{"payload":{{"id":"{id}","type":"session.idle"}}}}"#));
+        event.stamp.map(|stamp| stamp.at_ms(now_ms))
+    };
+    // Seen on a real server, with a message made at 1795260954299.
+    let seen = Some(1_795_260_954_307);
+    assert_eq!(at("evt_1fde436c3001RBL8JfLVrwymoI", 1_795_260_954_400), seen);
+    assert_eq!(at("evt_1fde436c3001RBL8JfLVrwymoI", 1_795_260_954_000), seen);
+    assert_eq!(at("evt_no", 1), None);
+    assert_eq!(at("evt_zzzzzzzzzzzzRBL8JfLVrwymoI", 1), None);
+}

@@ -21,6 +21,8 @@ pub(super) struct Envelope<'a> {
 
 #[derive(Deserialize)]
 pub(super) struct Payload<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Text<'a>,
     #[serde(borrow, rename = "type")]
     pub(super) kind: Cow<'a, str>,
     #[serde(borrow, default)]
