@@ -10,7 +10,6 @@
 pub mod error;
 mod explain;
 mod heirs;
-mod identity;
 mod metrics;
 pub mod moment;
 pub mod openapi;
@@ -37,10 +36,10 @@ use axum::{
 };
 use http::{HeaderValue, header};
 use serde::Serialize;
-use tokio::sync::watch;
 
 use self::error::Fault;
 use crate::{
+    discovery::Readiness,
     machine::Machine,
     metrics::Metrics,
     proxy::router::Scout,
@@ -60,7 +59,7 @@ pub struct Api {
     /// Looks for sessions that nobody has mentioned yet.
     pub scout: Arc<dyn Scout>,
     /// Whether the first round of discovery and session sync is done.
-    pub ready: watch::Receiver<bool>,
+    pub ready: Readiness,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Passes on what a pin has moved.

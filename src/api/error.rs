@@ -20,7 +20,9 @@ use crate::{
     proxy::{
         answer::AnswerBody,
         forward::ForwardError,
+        merge::MergeError,
         route::RouteError,
+        small_body::BodyError,
         upstream::{ConnectError, SendError},
     },
 };
@@ -101,6 +103,9 @@ pub enum Fault {
     /// What was asked for cannot be routed.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// The body that a routing decision needs cannot be read.
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// We are at fault.
     #[error("this is a defect of pointsman: {what}")]
     Internal {
@@ -182,6 +187,16 @@ pub fn forward_error(error: &ForwardError) -> Response<AnswerBody> {
     answer(status, name, &error.to_string(), json!({ "sent": sent }))
 }
 
+/// The answer to a list that no server has given a part of.
+pub fn merge_error(error: &MergeError) -> Response<AnswerBody> {
+    let (status, name) = match error {
+        MergeError::NoServer => (StatusCode::SERVICE_UNAVAILABLE, "NoServerError"),
+        MergeError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "ServerTimeoutError"),
+        MergeError::Failed { .. } => (StatusCode::BAD_GATEWAY, "ServerBrokeOffError"),
+    };
+    answer(status, name, &error.to_string(), json!({}))
+}
+
 /// The answer to a request that is itself at fault, or to one of our own endpoints.
 pub fn fault(fault: &Fault) -> Response<AnswerBody> {
     let (status, name) = match fault {
@@ -196,6 +211,8 @@ pub fn fault(fault: &Fault) -> Response<AnswerBody> {
         Fault::OtherStore { .. } => (StatusCode::CONFLICT, "OtherStoreError"),
         Fault::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
         Fault::Route(error) => return route_error(error),
+        Fault::Body(BodyError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLargeError"),
+        Fault::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
         Fault::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
     answer(status, name, &fault.to_string(), json!({}))
@@ -235,7 +252,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::proxy::body::RequestBody;
+    use crate::{opencode::lists::List, proxy::body::RequestBody};
 
     fn session() -> SessionId {
         SessionId::try_new("ses_1").unwrap()
@@ -321,6 +338,19 @@ mod tests {
             ),
             (fault(&Fault::ServerLocked { server: name() }), 409, "ServerLockedError"),
             (fault(&Fault::OtherStore { server: name(), session: session() }), 409, "OtherStoreError"),
+            (fault(&BodyError::TooLarge.into()), 413, "BodyTooLargeError"),
+            (fault(&BodyError::Broken("it was cut".into()).into()), 400, "BadRequest"),
+            (merge_error(&MergeError::NoServer), 503, "NoServerError"),
+            (
+                merge_error(&MergeError::TimedOut { list: List::Sessions, absences: Vec::new() }),
+                504,
+                "ServerTimeoutError",
+            ),
+            (
+                merge_error(&MergeError::Failed { list: List::Sessions, absences: Vec::new() }),
+                502,
+                "ServerBrokeOffError",
+            ),
             (fault(&Fault::NotReady), 503, "NotReadyError"),
             (fault(&Fault::Route(RouteError::NoServer)), 503, "NoServerError"),
             (fault(&Fault::Internal { what: "broken".into() }), 500, "InternalError"),

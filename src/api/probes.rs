@@ -22,5 +22,5 @@ pub(super) async fn alive() -> &'static str {
     ),
 )]
 pub(super) async fn ready(State(api): State<Api>) -> Answer {
-    if *api.ready.borrow() { Ok("ok".into_response()) } else { Err(Fault::NotReady) }
+    if api.ready.is_ready() { Ok("ok".into_response()) } else { Err(Fault::NotReady) }
 }
