@@ -4,6 +4,8 @@
 //! always one. The owner is resolved when claims change and only read by requests. No guard of the map is held while
 //! the map is touched again: what concerns a parent is read first and passed along.
 
+pub mod glance;
+
 use dashmap::{DashMap, mapref::entry::Entry};
 use foldhash::fast::RandomState;
 use thin_vec::ThinVec;
