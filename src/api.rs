@@ -86,11 +86,7 @@ fn routes() -> Vec<(&'static str, &'static [Method], MethodRouter<Api>)> {
         ("/sessions", GET, get(sessions::list)),
         ("/sessions/ids", GET, get(sessions::ids)),
         ("/sessions/{id}", GET, get(session::show)),
-        (
-            "/sessions/{id}/owner",
-            &[Method::PUT, Method::DELETE],
-            put(owner::pin).delete(owner::unpin),
-        ),
+        ("/sessions/{id}/owner", &[Method::PUT, Method::DELETE], put(owner::pin).delete(owner::unpin)),
         ("/healthz", GET, get(probes::alive)),
         ("/readyz", GET, get(probes::ready)),
         ("/metrics", GET, get(metrics::show)),

@@ -10,13 +10,7 @@ mod scout;
 
 pub use self::intake::{Observed, observe};
 
-use std::{
-    collections::HashSet,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{net::TcpListener, time::timeout};
@@ -126,8 +120,10 @@ impl App {
 
         let forwarder = Arc::new(Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout));
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
-        let merging =
-            merge::Settings { deadline: config.routing.merge_deadline, owner_port: config.routing.owner_port };
+        let merging = merge::Settings {
+            deadline: config.routing.merge_deadline,
+            owner_port: config.routing.owner_port,
+        };
         let scout: Arc<dyn Scout> = Arc::new(Rider {
             registry: Arc::clone(&registry),
             sync: sync.clone(),
@@ -143,10 +139,10 @@ impl App {
             client: client.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let feeds = Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
+        let feeds =
+            Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
         let settings = discovery_settings(&config, address);
-        let discovery =
-            Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
+        let discovery = Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
 
         let endpoints = api::router(Api {
@@ -181,7 +177,18 @@ impl App {
             metrics,
         };
         let front = Arc::new(Front { dispatch: Arc::new(dispatch), machine, user_check, instance });
-        Ok(Self { state_dir, listener, address, front, feeds: Arc::new(feeds), discovery, sync, hub, tasks, stop })
+        Ok(Self {
+            state_dir,
+            listener,
+            address,
+            front,
+            feeds: Arc::new(feeds),
+            discovery,
+            sync,
+            hub,
+            tasks,
+            stop,
+        })
     }
 
     /// Where it listens.
@@ -191,7 +198,8 @@ impl App {
 
     /// Runs until `stop` is done, and then stops in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { state_dir, listener, front, feeds, discovery, sync, hub, tasks, stop: stopping, .. } = self;
+        let Self { state_dir, listener, front, feeds, discovery, sync, hub, tasks, stop: stopping, .. } =
+            self;
         let discovered = discovery.first_round();
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
         tasks.spawn({
@@ -226,7 +234,8 @@ async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
         let default = dispatch.router.default_server();
         dispatch.hub.set_default_directory(default.and_then(|server| server.directory.clone()));
         let servers = dispatch.registry.servers.now();
-        let passwords = servers.iter().any(|server| server.credentials.is_some() || server.state == State::Locked);
+        let passwords =
+            servers.iter().any(|server| server.credentials.is_some() || server.state == State::Locked);
         dispatch.guard.set_passwords_behind(passwords);
         drop(servers);
         tokio::select! {
@@ -279,8 +288,9 @@ fn stream_client(config: &Config) -> reqwest::Result<reqwest::Client> {
 
 fn discovery_settings(config: &Config, own_address: SocketAddr) -> discovery::Settings {
     let address = |url: &config::ServerUrl| Address::from_authority(&url.authority(), url.port());
-    let credentials =
-        |credentials: &config::Credentials| Credentials::basic(&credentials.username, credentials.password.expose());
+    let credentials = |credentials: &config::Credentials| {
+        Credentials::basic(&credentials.username, credentials.password.expose())
+    };
     let configured = config.discovery.servers.iter().map(|server| discovery::Configured {
         address: address(&server.url),
         credentials: server.credentials.as_ref().map(credentials),

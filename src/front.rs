@@ -110,7 +110,9 @@ impl Front {
         if !self.user_check || !peer.ip().to_canonical().is_loopback() {
             return PeerUser::Unknown;
         }
-        let (Ok(local), Some(own)) = (stream.local_addr(), self.machine.uid()) else { return PeerUser::Unknown };
+        let (Ok(local), Some(own)) = (stream.local_addr(), self.machine.uid()) else {
+            return PeerUser::Unknown;
+        };
         PeerUser::of(self.machine.peer_uid(local, peer), own)
     }
 }

@@ -314,7 +314,14 @@ mod tests {
     use super::*;
 
     fn metrics() -> Metrics {
-        Metrics::new(|| Census { up: 2, stalled: 1, sessions: 7, stores: 1, subscribers: 3, ..Census::default() })
+        Metrics::new(|| Census {
+            up: 2,
+            stalled: 1,
+            sessions: 7,
+            stores: 1,
+            subscribers: 3,
+            ..Census::default()
+        })
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl Registry {
         if let Some(kept) = &self.kept {
             kept.forget(&server.id);
         }
-        let owned = moves.into_iter().filter(|(_, _, from, _)| from.is_some_and(|owner| owner.evidence.owns()));
+        let owned =
+            moves.into_iter().filter(|(_, _, from, _)| from.is_some_and(|owner| owner.evidence.owns()));
         let moves = owned.map(|(session, _, _, to)| Move {
             session,
             from: Some(server.id.clone()),

@@ -140,11 +140,9 @@ pub fn route_error(error: &RouteError) -> Response<AnswerBody> {
         RouteError::NoServerOfStore { session } => {
             (StatusCode::SERVICE_UNAVAILABLE, "NoServerOfStoreError", json!({ "session": session }))
         }
-        RouteError::SeveralStores { session, servers } => (
-            StatusCode::CONFLICT,
-            "AmbiguousSessionError",
-            json!({ "session": session, "servers": servers }),
-        ),
+        RouteError::SeveralStores { session, servers } => {
+            (StatusCode::CONFLICT, "AmbiguousSessionError", json!({ "session": session, "servers": servers }))
+        }
         RouteError::UnknownServer { name } => {
             (StatusCode::NOT_FOUND, "ServerUnknownError", json!({ "server": name }))
         }
@@ -154,11 +152,9 @@ pub fn route_error(error: &RouteError) -> Response<AnswerBody> {
         RouteError::AmbiguousDisposal { candidates } => {
             (StatusCode::CONFLICT, "AmbiguousDisposalError", json!({ "candidates": candidates }))
         }
-        RouteError::OwnerUnreachable { session, pids } => (
-            StatusCode::CONFLICT,
-            "OwnerUnreachableError",
-            json!({ "session": session, "suspected": pids }),
-        ),
+        RouteError::OwnerUnreachable { session, pids } => {
+            (StatusCode::CONFLICT, "OwnerUnreachableError", json!({ "session": session, "suspected": pids }))
+        }
     };
     answer(status, name, &error.to_string(), data)
 }
@@ -315,11 +311,7 @@ mod tests {
                 "OwnerUnreachableError",
             ),
             (forward_error(&unsent(failed)), 502, "ServerUnreachableError"),
-            (
-                forward_error(&unsent(ConnectError::TimedOut { authority, waited })),
-                504,
-                "ServerTimeoutError",
-            ),
+            (forward_error(&unsent(ConnectError::TimedOut { authority, waited })), 504, "ServerTimeoutError"),
             (
                 forward_error(&ForwardError::Unread { server: name(), source: "cut".into() }),
                 502,

@@ -78,10 +78,14 @@ fn because(evidence: Evidence, at: &str, known: &Known, servers: &Snapshot) -> S
 fn until(evidence: Evidence, server: &Server, known: &Known) -> String {
     match evidence {
         Evidence::Pinned => {
-            format!("It stays there until DELETE /sessions/{}/owner, or until that server ends.", known.row.id)
+            format!(
+                "It stays there until DELETE /sessions/{}/owner, or until that server ends.",
+                known.row.id
+            )
         }
         Evidence::Busy => {
-            "It stays there until that server says that the turn has ended; then the next claim decides.".to_owned()
+            "It stays there until that server says that the turn has ended; then the next claim decides."
+                .to_owned()
         }
         Evidence::Viewing => {
             "It stays there until that terminal shows something else; then the next claim decides.".to_owned()
@@ -106,7 +110,9 @@ fn parent(known: &Known) -> &str {
 fn unclaimed(known: &Known, servers: &Snapshot) -> Explanation {
     let readers = readers(known, servers);
     let reason = match readers.len() {
-        0 => "No server owns this session, and no running server reads the store that it stands in.".to_owned(),
+        0 => {
+            "No server owns this session, and no running server reads the store that it stands in.".to_owned()
+        }
         1 => format!(
             "No server owns this session: none is known to have worked on it. {} reads its store and can serve it.",
             readers[0]
@@ -138,9 +144,10 @@ fn unheard(known: &Known, servers: &Snapshot, suspected: &[u32]) -> Explanation 
              terminal that opens no port seems to run it (pid {}), {reading}.",
             pids.join(" or ")
         ),
-        until: "Start that terminal with --port 0, and it can be reached. Any server that works on the session \
+        until:
+            "Start that terminal with --port 0, and it can be reached. Any server that works on the session \
                 will own it."
-            .to_owned(),
+                .to_owned(),
     }
 }
 

@@ -11,7 +11,10 @@ use crate::{
         ids::{ServerKey, SessionId, StoreKey},
         ownership::{Owner, Witness},
     },
-    registry::{servers::Snapshot, sessions::{Sessions, glance::Glance}},
+    registry::{
+        servers::Snapshot,
+        sessions::{Sessions, glance::Glance},
+    },
 };
 
 /// Which session of which store.
@@ -24,8 +27,7 @@ pub(super) fn own_owner(glance: &Glance<'_>, servers: &Snapshot) -> Option<Owner
 
 /// Whether the parent's evidence may count for more than the session's own.
 pub(super) fn may_inherit(glance: &Glance<'_>, servers: &Snapshot) -> bool {
-    glance.has_parent()
-        && own_owner(glance, servers).is_none_or(|owner| owner.evidence < Evidence::Inherited)
+    glance.has_parent() && own_owner(glance, servers).is_none_or(|owner| owner.evidence < Evidence::Inherited)
 }
 
 /// All sessions for which [`may_inherit`] holds and that some server owns, with that server.

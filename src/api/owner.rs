@@ -3,20 +3,27 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State, rejection::{BytesRejection, FailedToBufferBody, PathRejection}},
+    extract::{
+        Path, State,
+        rejection::{BytesRejection, FailedToBufferBody, PathRejection},
+    },
     http::{HeaderMap, Uri},
 };
 use bytes::Bytes;
 
 use super::{
-    Answer, Api, json,
+    Answer, Api,
     error::Fault,
+    json,
     session::{find, session_in},
     view,
     wire::{Pin, SessionDetail},
 };
 use crate::{
-    domain::{evidence::Evidence, ids::{ServerKey, SessionId, StoreKey}},
+    domain::{
+        evidence::Evidence,
+        ids::{ServerKey, SessionId, StoreKey},
+    },
     proxy::{named, route::RouteError},
     registry::{News, server::State as ServerState, sessions::Known},
 };

@@ -155,9 +155,7 @@ fn best(registry: &Registry, servers: &Snapshot, filter: &Filter, limit: usize) 
     let mut best: BinaryHeap<Reverse<Rank>> = BinaryHeap::with_capacity(limit + 2);
     registry.sessions.glance(|glance| {
         // The cheap looks first: most sessions are older than the page.
-        if best.len() > limit
-            && best.peek().is_some_and(|Reverse(least)| least.0 > glance.updated_ms())
-        {
+        if best.len() > limit && best.peek().is_some_and(|Reverse(least)| least.0 > glance.updated_ms()) {
             return;
         }
         let rank = Rank::of(&glance);

@@ -4,12 +4,7 @@ use super::{
     Api,
     wire::{ServerState, ServerView},
 };
-use crate::{
-    discovery,
-    domain::kind::Kind,
-    machine::Process,
-    registry::stores::StoreIdentity,
-};
+use crate::{discovery, domain::kind::Kind, machine::Process, registry::stores::StoreIdentity};
 
 /// Walks over processes: milliseconds.
 pub(super) fn unreachable(api: &Api) -> Vec<ServerView> {

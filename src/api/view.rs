@@ -6,7 +6,9 @@ use super::{
     wire::{ClaimView, SessionDetail, SessionView, Status},
 };
 use crate::{
-    domain::{claim::Claim, evidence::Evidence, ids::SessionId, ids::StoreKey, ownership::Owner, ownership::Witness},
+    domain::{
+        claim::Claim, evidence::Evidence, ids::SessionId, ids::StoreKey, ownership::Owner, ownership::Witness,
+    },
     registry::{server::Server, servers::Snapshot, sessions::Known},
 };
 
@@ -33,7 +35,8 @@ pub(super) fn session(api: &Api, known: &Known, servers: &Snapshot) -> SessionVi
 pub(super) fn detail(api: &Api, known: &Known, servers: &Snapshot) -> SessionDetail {
     let suspected = api.scout.unreachable_writers(&known.row.id);
     let now_ms = api.registry.clock.now_ms();
-    let Explanation { reason, until } = explain(known, servers, &suspected, now_ms, &jiff::tz::TimeZone::system());
+    let Explanation { reason, until } =
+        explain(known, servers, &suspected, now_ms, &jiff::tz::TimeZone::system());
     SessionDetail {
         session: session(api, known, servers),
         project: known.row.project.to_string(),
@@ -78,7 +81,8 @@ fn claims(known: &Known, servers: &Snapshot) -> Vec<ClaimView> {
         && !claims.iter().any(|claim| claim.server == server && claim.evidence == evidence)
         && let Some(server) = servers.get(server)
     {
-        let place = views.iter().position(|view| view.gone || view.evidence < evidence).unwrap_or(views.len());
+        let place =
+            views.iter().position(|view| view.gone || view.evidence < evidence).unwrap_or(views.len());
         views.insert(place, living(server, evidence));
     }
     let end = views.iter().position(|view| view.gone).unwrap_or(views.len());

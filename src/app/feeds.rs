@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Starts a feed when a server comes and ends it when the server goes.
-pub struct Feeds {
+pub(super) struct Feeds {
     intake: Intake,
     herald: Herald,
     client: reqwest::Client,
@@ -30,7 +30,7 @@ pub struct Feeds {
 
 impl Feeds {
     /// Feeds that end with `stop` and are counted in `tasks`.
-    pub fn new(
+    pub(super) fn new(
         intake: Intake,
         herald: Herald,
         client: reqwest::Client,

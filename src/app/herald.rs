@@ -16,7 +16,7 @@ use crate::{
 
 /// See the module.
 #[derive(Clone)]
-pub struct Herald {
+pub(super) struct Herald {
     hub: Hub,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -24,12 +24,12 @@ pub struct Herald {
 
 impl Herald {
     /// A herald that speaks through `hub`.
-    pub fn new(hub: Hub, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(hub: Hub, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
         Self { hub, registry, metrics }
     }
 
     /// Something happened to a server.
-    pub fn server(&self, change: ServerChange, server: &Server) {
+    pub(super) fn server(&self, change: ServerChange, server: &Server) {
         let notice = ServerNotice {
             id: &server.id.0,
             url: &server.address.url(),
@@ -51,7 +51,11 @@ impl Herald {
         let (Some(owner), Some(other)) = (id(*busy), id(*other)) else { return };
         self.metrics.conflicted();
         tracing::warn!(%session, %owner, %other, "two servers run a turn of one session");
-        self.hub.announce(own::session_conflict(&SessionConflict { session, owner: &owner.0, other: &other.0 }));
+        self.hub.announce(own::session_conflict(&SessionConflict {
+            session,
+            owner: &owner.0,
+            other: &other.0,
+        }));
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
 
 /// Takes in all feeds. Cheap to clone.
 #[derive(Clone)]
-pub struct Intake {
+pub(super) struct Intake {
     /// What is known.
     pub registry: Arc<Registry>,
     /// Where events go on to.
@@ -145,7 +145,9 @@ impl Intake {
                     busy.extend(working(status));
                     asked.push(directory);
                 }
-                Err(error) => tracing::debug!(server = %server.id, %error, "cannot ask which sessions are busy"),
+                Err(error) => {
+                    tracing::debug!(server = %server.id, %error, "cannot ask which sessions are busy")
+                }
             }
         }
         let reaches = |directory: &str| asked.iter().any(|asked| same_directory(asked, directory));

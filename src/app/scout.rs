@@ -23,7 +23,7 @@ use crate::{
 const DOUBT: Duration = Duration::from_millis(500);
 
 /// See the module.
-pub struct Rider {
+pub(super) struct Rider {
     /// What is known.
     pub registry: Arc<Registry>,
     /// Knows the stores' lists.
@@ -37,7 +37,11 @@ pub struct Rider {
 }
 
 impl Scout for Rider {
-    fn look_up<'a>(&'a self, session: &'a SessionId, directory: Option<&'a str>) -> Asking<'a, Option<StoreKey>> {
+    fn look_up<'a>(
+        &'a self,
+        session: &'a SessionId,
+        directory: Option<&'a str>,
+    ) -> Asking<'a, Option<StoreKey>> {
         Box::pin(self.sync.look_up(session, directory))
     }
 
@@ -49,7 +53,8 @@ impl Scout for Rider {
                 _ => &[List::Terminals, List::ApiTerminals],
             };
             for &list in lists {
-                let wanted = Wanted { list, query: "", headers: &HeaderMap::new(), directory: None, chosen: None };
+                let wanted =
+                    Wanted { list, query: "", headers: &HeaderMap::new(), directory: None, chosen: None };
                 // Who raised what is learned as the lists are merged; the answer itself is for nobody.
                 let _ = merge(&*self.forwarder, &self.registry, &wanted, self.merging).await;
                 if let Some(origin) = self.registry.asked.origin(id) {

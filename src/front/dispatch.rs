@@ -136,9 +136,9 @@ impl Dispatch {
     async fn merge(&self, list: List, mut parts: Parts, connection: &Connection) -> Response<AnswerBody> {
         connection.forwarding.to_server(&mut parts.headers, false);
         let directory = named::directory(&parts.uri, &parts.headers);
-        let chosen = directory
-            .as_deref()
-            .and_then(|directory| self.router.directory_server(directory).or_else(|| self.router.default_server()));
+        let chosen = directory.as_deref().and_then(|directory| {
+            self.router.directory_server(directory).or_else(|| self.router.default_server())
+        });
         let wanted = Wanted {
             list,
             query: parts.uri.query().unwrap_or_default(),
@@ -188,7 +188,8 @@ impl Dispatch {
                     match self.router.route(&parts, subject, read.as_ref()).await {
                         // It still lives, as far as anybody can tell: trying again at once would change nothing.
                         Ok(same) if same.server.key == target.server.key => {
-                            let unsent = ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body)));
+                            let unsent =
+                                ForwardError::Unsent(error, Box::new(Request::from_parts(parts, body)));
                             return (decision(target.route), error::forward_error(&unsent));
                         }
                         Ok(next) => target = next,

@@ -18,7 +18,12 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Our own stream in place of `stream`; `None` for one that servers give themselves.
-pub fn subscribe(request: &Parts, stream: Stream, hub: &Hub, servers: &Servers) -> Option<Response<AnswerBody>> {
+pub(super) fn subscribe(
+    request: &Parts,
+    stream: Stream,
+    hub: &Hub,
+    servers: &Servers,
+) -> Option<Response<AnswerBody>> {
     let shape = match stream {
         Stream::Directory => Shape::Directory,
         Stream::Global => Shape::Global,
@@ -38,7 +43,8 @@ pub fn subscribe(request: &Parts, stream: Stream, hub: &Hub, servers: &Servers) 
 
 /// A browser shows calls for attention to a person; anything else might answer them by itself.
 fn attention(request: &Parts) -> AttentionRule {
-    let browser = request.headers.contains_key(header::ORIGIN) || request.headers.contains_key(SEC_FETCH_MODE);
+    let browser =
+        request.headers.contains_key(header::ORIGIN) || request.headers.contains_key(SEC_FETCH_MODE);
     let asked = request.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "attention=all"));
     if browser || asked { AttentionRule::All } else { AttentionRule::Own }
 }

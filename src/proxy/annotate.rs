@@ -26,7 +26,8 @@ pub fn put_with_owner_port(body: &mut Vec<u8>, object: &[u8], port: u16) {
 /// Takes the wish for an annotated session off a request. Tells whether there was one.
 pub fn take_wish(parts: &mut Parts) -> bool {
     let by_header = parts.headers.remove(ANNOTATE).is_some_and(|value| value == "1" || value == "true");
-    let by_query = named::value(parts.uri.query().unwrap_or_default(), &[PARAMETER]).is_some_and(|wish| wish == "true");
+    let by_query =
+        named::value(parts.uri.query().unwrap_or_default(), &[PARAMETER]).is_some_and(|wish| wish == "true");
     if by_query && let Some(uri) = without_wish(&parts.uri) {
         parts.uri = uri;
     }
@@ -58,7 +59,10 @@ mod tests {
 
     #[test]
     fn only_who_asks_for_one_session_gets_it_annotated() {
-        assert_eq!(asked("/session/ses_1?ownerPort=true&x=%2F", None), (true, "/session/ses_1?x=%2F".to_owned()));
+        assert_eq!(
+            asked("/session/ses_1?ownerPort=true&x=%2F", None),
+            (true, "/session/ses_1?x=%2F".to_owned())
+        );
         assert_eq!(asked("/session/ses_1", Some("1")), (true, "/session/ses_1".to_owned()));
         assert_eq!(asked("/session/ses_1", None).0, false);
         assert_eq!(asked("/session/ses_1?ownerPort=false", None).0, false);

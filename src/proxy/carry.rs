@@ -18,7 +18,8 @@ impl Ask for Forwarder {
         let upstream = self.upstream(server).map_err(|error| broke(&error))?;
         let mut request = Request::new(RequestBody::EMPTY);
         *request.method_mut() = Method::GET;
-        *request.uri_mut() = asked.path_and_query.parse().map_err(|error: http::uri::InvalidUri| broke(&error))?;
+        *request.uri_mut() =
+            asked.path_and_query.parse().map_err(|error: http::uri::InvalidUri| broke(&error))?;
         *request.headers_mut() = asked.headers;
         if let Some(authorization) = upstream.authorization() {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
@@ -26,7 +27,11 @@ impl Ask for Forwarder {
         let response = upstream.send(request).await.map_err(|error| broke(&error))?;
         let (parts, body) = response.into_parts();
         let whole = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { AskError::TooLong } else { AskError::Broke(error.to_string()) }
+            if error.is::<LengthLimitError>() {
+                AskError::TooLong
+            } else {
+                AskError::Broke(error.to_string())
+            }
         })?;
         Ok(Answer { status: parts.status, headers: parts.headers, body: whole.to_bytes() })
     }
