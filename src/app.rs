@@ -240,7 +240,7 @@ async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
         drop(servers);
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            alive = changes.changed() => if alive.is_err() { return },
             _ = tick.tick() => dispatch.forwarder.tidy(),
         }
     }

@@ -308,7 +308,7 @@ impl Registry {
         // A first owner is no move: nobody has had it before.
         let moved = effect.moved.filter(|(from, _)| from.is_some_and(|owner| owner.evidence.owns()));
         let id = |owner: Option<Owner>| self.servers.id(owner?.server);
-        let moves = moved.map(|(from, to)| Move {
+        let owner_changed = moved.map(|(from, to)| Move {
             session: session.clone(),
             from: id(from),
             to: id(to),
@@ -316,7 +316,7 @@ impl Registry {
         });
         let conflict = |busy| Conflict { session: session.clone(), busy, other: server };
         News {
-            moves: moves.into_iter().collect(),
+            moves: owner_changed.into_iter().collect(),
             conflicts: effect.conflict.map(conflict).into_iter().collect(),
         }
     }

@@ -146,7 +146,7 @@ impl Intake {
                     asked.push(directory);
                 }
                 Err(error) => {
-                    tracing::debug!(server = %server.id, %error, "cannot ask which sessions are busy")
+                    tracing::debug!(server = %server.id, %error, "cannot ask which sessions are busy");
                 }
             }
         }

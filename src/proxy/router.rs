@@ -310,9 +310,10 @@ impl Router {
     }
 
     fn no_server_of_store(&self, session: &SessionId) -> RouteError {
-        match self.registry.servers.now().is_empty() {
-            true => RouteError::NoServer,
-            false => RouteError::NoServerOfStore { session: session.clone() },
+        if self.registry.servers.now().is_empty() {
+            RouteError::NoServer
+        } else {
+            RouteError::NoServerOfStore { session: session.clone() }
         }
     }
 }
