@@ -20,9 +20,13 @@ use crate::{
 /// no other.
 const TURN: Duration = Duration::from_secs(1);
 
-/// After how long one more question is asked beside those still open: a fresh server answers after a second or more,
-/// a busy machine's after many.
-const SILENCE: [Duration; 5] = [
+/// After how long one more question is asked beside those still open. A question that meets a server in the instant
+/// it begins to listen is never answered, while the next one is, within milliseconds; so the second comes soon. A busy
+/// machine's servers take longer.
+const SILENCE: [Duration; 8] = [
+    Duration::from_millis(250),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
