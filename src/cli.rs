@@ -2,6 +2,13 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are printed as help, where backticks are noise")]
 
+pub mod client;
+mod moment;
+pub mod servers;
+pub mod sessions;
+mod table;
+pub mod which;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Secret, ServeArgs};
