@@ -165,14 +165,14 @@ fn named(servers: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::tests::town::{SESSION, Town};
+    use crate::api::tests::town::{SESSION, Town, id};
 
     /// 2026-11-02 12:03:11 UTC.
     const NOON: u64 = 1_793_620_991_000;
 
     fn explained(town: &Town, suspected: &[u32]) -> Explanation {
         let servers = town.registry.servers.now();
-        let known = town.registry.sessions.describe(&SESSION.parse_id(), &servers).remove(0);
+        let known = town.registry.sessions.describe(&id(SESSION), &servers).remove(0);
         explain(&known, &servers, suspected, NOON + 5000, &TimeZone::UTC)
     }
 

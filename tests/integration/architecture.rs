@@ -20,10 +20,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("discovery", &["domain", "machine", "opencode", "registry"]),
     ("sync", &["discovery", "domain", "machine", "opencode", "registry"]),
     ("proxy", &["domain", "events", "guard", "opencode", "registry"]),
-    ("metrics", &["domain", "events", "proxy", "registry"]),
+    ("metrics", &["domain"]),
     ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registry"]),
     ("front", &["api", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
-    ("cli", &["config", "state_dir"]),
+    ("cli", &["api", "config", "domain", "state_dir"]),
     (
         "app",
         &[
