@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn patience_grows_and_then_stays() {
-        let waits: Vec<u64> = (0..7).map(|attempt| at(&SILENCE, attempt).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 15, 15, 15]);
+        let waits: Vec<u64> = (2..10).map(|attempt| at(&SILENCE, attempt).as_secs()).collect();
+        assert_eq!(waits, [0, 1, 2, 4, 8, 15, 15, 15]);
         assert_eq!(at(&REFUSED, 99), Duration::from_secs(5));
     }
 }

@@ -222,6 +222,7 @@ fn second_interface<'p>(method: &Method, segments: &[&'p str]) -> Subject<'p> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
     fn of(method: Method, path: &str) -> Subject<'_> {
         subject(&method, path)
     }

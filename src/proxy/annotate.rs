@@ -64,9 +64,11 @@ mod tests {
             (true, "/session/ses_1?x=%2F".to_owned())
         );
         assert_eq!(asked("/session/ses_1", Some("1")), (true, "/session/ses_1".to_owned()));
-        assert_eq!(asked("/session/ses_1", None).0, false);
-        assert_eq!(asked("/session/ses_1?ownerPort=false", None).0, false);
-        assert_eq!(asked("/session/ses_1/message?ownerPort=true", None).0, false);
+        for unasked in
+            ["/session/ses_1", "/session/ses_1?ownerPort=false", "/session/ses_1/message?ownerPort=true"]
+        {
+            assert!(!asked(unasked, None).0, "{unasked}");
+        }
     }
 
     #[test]

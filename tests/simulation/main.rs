@@ -67,14 +67,14 @@ fn every_owned_session_is_routed_to_the_process_that_truly_has_it() {
     let mut failures = Vec::new();
     thread::scope(|scope| {
         let work = || {
-            let (mut part, mut failed) = (Tally::default(), Vec::new());
+            let (mut tally, mut failed) = (Tally::default(), Vec::new());
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= end {
-                    return (part, failed);
+                    return (tally, failed);
                 }
                 match simulate(seed) {
-                    Ok(seen) => part.add(&seen),
+                    Ok(counted) => tally.add(&counted),
                     Err(failure) => failed.push((seed, failure)),
                 }
             }

@@ -195,6 +195,7 @@ fn a_second_busy_server_is_told_once() {
     assert!(registry.claim(&servers[1], &id("ses_1"), Evidence::Emitted).conflicts.is_empty());
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what owners are compared with")]
 fn owner_by(server: ServerKey, evidence: Evidence) -> Option<Owner> {
     Some(Owner { server, evidence })
 }
