@@ -13,7 +13,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::ClientArgs;
-use crate::{api::wire::ErrorView, config::{Environment, Secret}};
+use crate::{
+    api::wire::ErrorView,
+    config::{Environment, Secret},
+};
 
 /// How long a connection may take: the daemon is on this machine or near it.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -107,7 +110,8 @@ impl Client {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
             .timeout(ANSWER);
-        let http = client.build().map_err(|error| CliError::Foreign { url: url.clone(), why: error.to_string() })?;
+        let http =
+            client.build().map_err(|error| CliError::Foreign { url: url.clone(), why: error.to_string() })?;
         Ok(Self { url, base, token, http })
     }
 
@@ -145,7 +149,11 @@ impl Client {
 
     fn failed(&self, error: &reqwest::Error) -> CliError {
         let url = self.url.clone();
-        if error.is_timeout() && !error.is_connect() { CliError::Silent { url } } else { CliError::Unreachable { url } }
+        if error.is_timeout() && !error.is_connect() {
+            CliError::Silent { url }
+        } else {
+            CliError::Unreachable { url }
+        }
     }
 
     fn foreign(&self, why: String) -> CliError {
@@ -154,7 +162,8 @@ impl Client {
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue, CliError> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| CliError::BadToken)?;
+    let mut value =
+        HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| CliError::BadToken)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -218,7 +227,10 @@ mod tests {
         for (path, told) in [
             ("ours", "Session not found: ses_1".to_owned()),
             ("closed", format!("the pointsman at {url} wants its token; set POINTSMAN_TOKEN")),
-            ("html", format!("what answers at {url} is not this version of pointsman: its answer is no JSON")),
+            (
+                "html",
+                format!("what answers at {url} is not this version of pointsman: its answer is no JSON"),
+            ),
             (
                 "missing",
                 format!("what answers at {url} is not this version of pointsman: it answers 404 Not Found"),

@@ -115,9 +115,11 @@ mod tests {
             server(&json!({})),
             server(&json!({ "id": "url-1", "pid": null, "state": "locked", "kind": "serve", "version": null,
                 "url": "http://10.0.0.7:4096", "directory": null, "sessionCount": 0 })),
-            server(&json!({ "id": "unreachable-77-1", "url": null, "port": null, "pid": 77, "state": "unreachable",
+            server(
+                &json!({ "id": "unreachable-77-1", "url": null, "port": null, "pid": 77, "state": "unreachable",
                 "since": null, "version": null, "sessionCount": 0,
-                "hint": "this terminal opens no port; start it with `opencode --port 0` and it can be reached" })),
+                "hint": "this terminal opens no port; start it with `opencode --port 0` and it can be reached" }),
+            ),
         ]
     }
 

@@ -62,7 +62,8 @@ fn render(detail: &SessionDetail, now_ms: u64, zone: &TimeZone, width: Option<u1
 }
 
 fn owner(detail: &SessionDetail) -> String {
-    let claim = detail.claims.iter().find(|claim| claim.server.is_some() && claim.server == detail.session.owner);
+    let claim =
+        detail.claims.iter().find(|claim| claim.server.is_some() && claim.server == detail.session.owner);
     let Some(claim) = claim else {
         return match detail.suspected.as_slice() {
             [] => "none".to_owned(),
@@ -103,7 +104,8 @@ fn claims(claims: &[ClaimView], now_ms: u64, zone: &TimeZone, width: Option<u16>
     let rows = shown.map(|claim| {
         let since = claim.since.map_or_else(|| "-".to_owned(), |since| moment(since, now_ms, zone));
         let server = claim.address.clone().unwrap_or_else(|| "gone".to_owned());
-        let meaning = if claim.gone { "counts for nothing: the server has ended" } else { meaning(claim.evidence) };
+        let meaning =
+            if claim.gone { "counts for nothing: the server has ended" } else { meaning(claim.evidence) };
         [format!("  {}", claim.evidence), server, since, meaning.to_owned()]
     });
     let header = [
@@ -112,11 +114,8 @@ fn claims(claims: &[ClaimView], now_ms: u64, zone: &TimeZone, width: Option<u16>
         ("SINCE", Width::Whole),
         ("MEANING", Width::Cut),
     ];
-    let mut text = table(header, rows, width);
-    if hidden > 0 {
-        text.push_str(&format!("\n  … and {hidden} more that list it"));
-    }
-    text
+    let text = table(header, rows, width);
+    if hidden > 0 { format!("{text}\n  … and {hidden} more that list it") } else { text }
 }
 
 fn meaning(evidence: Evidence) -> &'static str {

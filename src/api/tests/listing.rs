@@ -128,7 +128,10 @@ async fn a_session_alone_is_shown_with_all_claims_and_the_reason() {
         ]
     );
     let reason = shown["reason"].as_str().unwrap();
-    assert!(reason.starts_with("127.0.0.1:4302 owns this session: its terminal shows the session"), "{reason}");
+    assert!(
+        reason.starts_with("127.0.0.1:4302 owns this session: its terminal shows the session"),
+        "{reason}"
+    );
     assert_eq!(shown["suspected"], json!([]));
 }
 

@@ -178,8 +178,7 @@ impl Town {
     }
 
     pub(in crate::api) async fn ask(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
-        let request =
-            Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
+        let request = Request::builder().method(method).uri(path).body(Body::from(body.to_owned())).unwrap();
         let response = self.endpoints().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let whole = body.collect().await.unwrap().to_bytes();
