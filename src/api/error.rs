@@ -196,9 +196,10 @@ pub fn merge_error(error: &MergeError) -> Response<AnswerBody> {
 /// The answer to a request that is itself at fault, or to one of our own endpoints.
 pub fn fault(fault: &Fault) -> Response<AnswerBody> {
     let (status, name) = match fault {
-        Fault::BadQuery { .. } | Fault::BadBody { .. } | Fault::BadRequest { .. } => {
-            (StatusCode::BAD_REQUEST, "BadRequest")
-        }
+        Fault::BadQuery { .. }
+        | Fault::BadBody { .. }
+        | Fault::BadRequest { .. }
+        | Fault::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
         Fault::BodyTooLarge { .. } | Fault::Body(BodyError::TooLarge) => {
             (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLargeError")
         }
@@ -209,7 +210,6 @@ pub fn fault(fault: &Fault) -> Response<AnswerBody> {
         Fault::OtherStore { .. } => (StatusCode::CONFLICT, "OtherStoreError"),
         Fault::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
         Fault::Route(error) => return route_error(error),
-        Fault::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
         Fault::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
     answer(status, name, &fault.to_string(), json!({}))

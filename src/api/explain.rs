@@ -50,7 +50,7 @@ fn because(evidence: Evidence, at: &str, known: &Known, servers: &Snapshot) -> S
         Evidence::Pinned => format!("somebody pinned it there (at {at})"),
         Evidence::Busy => format!("it is working on it now (busy since {at})"),
         Evidence::Viewing => format!("its terminal shows the session (since {at})"),
-        Evidence::Emitted => format!("the last turn we know of ran there (its last output came at {at})"),
+        Evidence::Emitted => format!("it made the session or ran its latest turn (last heard of at {at})"),
         Evidence::Inherited => format!(
             "this is the session of a sub-agent, and that server owns {}, the session which started it",
             parent(known)
@@ -184,7 +184,7 @@ mod tests {
             (Evidence::Viewing, "owns this session: its terminal shows the session (since 12:03:11)."),
             (
                 Evidence::Emitted,
-                "owns this session: the last turn we know of ran there (its last output came at 12:03:11).",
+                "owns this session: it made the session or ran its latest turn (last heard of at 12:03:11).",
             ),
             (
                 Evidence::Routed,

@@ -114,11 +114,8 @@ fn claims(claims: &[ClaimView], now_ms: u64, zone: &TimeZone, width: Option<u16>
         ("SINCE", Width::Whole),
         ("MEANING", Width::Cut),
     ];
-    let mut text = table(header, rows, width);
-    if hidden > 0 {
-        text = format!("{text}\n  … and {hidden} more that list it");
-    }
-    text
+    let text = table(header, rows, width);
+    if hidden > 0 { format!("{text}\n  … and {hidden} more that list it") } else { text }
 }
 
 fn meaning(evidence: Evidence) -> &'static str {
