@@ -179,7 +179,7 @@ impl Registry {
     }
 
     /// Adds a claim that rests on something which happened at `at_ms`, by the clock of this machine: streams overtake
-    /// one another, and what arrives last need not have happened last. See [`LATENESS_MS`] for how far that reaches.
+    /// one another, and what arrives last need not have happened last. That reaches back a minute.
     ///
     /// A busy server runs a turn, so it claims `emitted` as well: that outlives the turn, and a restart of ours.
     pub fn claim_at(&self, server: &Server, session: &SessionId, evidence: Evidence, at_ms: u64) -> News {

@@ -1,6 +1,6 @@
 //! One answer from many servers: the lists of which every server has a part.
 //!
-//! Whoever has a part is asked at once ([`plan`]), nobody is waited for beyond the deadline ([`gather`]), and the parts
+//! Whoever has a part is asked at once (`plan`), nobody is waited for beyond the deadline (`gather`), and the parts
 //! become one list in the servers' own order, each row once, with the page and the cursors that one server holding
 //! everything would give. Elements pass byte for byte; sessions may gain `ownerPort`. A server without a part in the
 //! answer is named in `X-Pointsman-Partial`.
