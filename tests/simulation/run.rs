@@ -31,7 +31,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(session: usize, what: String) -> Self {
+    pub(crate) fn new(session: usize, what: impl std::fmt::Display) -> Self {
         Self { session, what: format!("session {session}: {what}"), trace: String::new() }
     }
 }
