@@ -59,6 +59,8 @@ fn main() {
     }
     let (stop, claimed) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        // Dropped also when a print fails: the thread must not outlive its readers.
+        let _stopping = Stopping(&stop);
         scope.spawn(|| claim_steadily(world, &stop, &claimed));
         let began = Instant::now();
         let mut random = Random(1);
@@ -73,7 +75,6 @@ fn main() {
         let rate = claimed.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
         println!("claims meanwhile: {rate:.0} a second");
         divan::main();
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
@@ -196,6 +197,15 @@ fn scrambled(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+/// Ends the steady claims when dropped.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 struct Random(u64);

@@ -67,24 +67,24 @@ fn every_owned_session_is_routed_to_the_process_that_truly_has_it() {
     let mut failures = Vec::new();
     thread::scope(|scope| {
         let work = || {
-            let (mut tally, mut failed) = (Tally::default(), Vec::new());
+            let (mut part, mut broken) = (Tally::default(), Vec::new());
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= end {
-                    return (tally, failed);
+                    return (part, broken);
                 }
                 match simulate(seed) {
-                    Ok(counted) => tally.add(&counted),
-                    Err(failure) => failed.push((seed, failure)),
+                    Ok(of_seed) => part.add(&of_seed),
+                    Err(failure) => broken.push((seed, failure)),
                 }
             }
         };
         let threads: Vec<_> =
             (0..thread::available_parallelism().map_or(2, usize::from)).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            let (part, failed) = thread.join().unwrap();
+            let (part, broken) = thread.join().unwrap();
             tally.add(&part);
-            failures.extend(failed);
+            failures.extend(broken);
         }
     });
     failures.sort();
