@@ -73,6 +73,10 @@ pub(super) async fn answer(
 ) -> Result<Answer, Closed> {
     let (mut head, body) = request.into_parts();
     let entry = server.record.begin(&head, connection);
+    if let Some(script) = server.scripts.find(head.method.as_str(), head.uri.path()) {
+        let answer = script(Request::from_parts(head, body)).await;
+        return Ok(sealed(&server, answer, entry));
+    }
     let upgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
     entry.body(body.clone());

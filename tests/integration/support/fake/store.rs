@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -11,8 +12,10 @@ use std::{
 use parking_lot::Mutex;
 use rand::{Rng, distr::Alphanumeric};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-/// One store. Cheap to clone; its identity towards the daemon is `home` and `state` of `/path`.
+/// One store. Cheap to clone; its identity towards the daemon is the file that
+/// the processes of its servers hold open; without processes, `home` and `state` of `/path`.
 #[derive(Clone)]
 pub struct FakeStore {
     pub(super) inner: Arc<Inner>,
@@ -20,6 +23,8 @@ pub struct FakeStore {
 
 pub(super) struct Inner {
     pub(super) home: String,
+    /// What servers with a process of their own need to exist; empty until one does.
+    files: OnceLock<TempDir>,
     pub(super) sessions: Mutex<BTreeMap<String, FakeSession>>,
     projects: Mutex<BTreeMap<String, String>>,
     /// Next `seq` of each session, counted over all servers of the store.
@@ -46,11 +51,41 @@ impl FakeStore {
         Self {
             inner: Arc::new(Inner {
                 home,
+                files: OnceLock::new(),
                 sessions: Mutex::default(),
                 projects: Mutex::default(),
                 sequences: Mutex::default(),
             }),
         }
+    }
+
+    /// A directory that exists, for a server with a process of its own. The same name gives the same one.
+    pub fn directory(&self, name: &str) -> String {
+        let path = self.files().join("projects").join(name);
+        std::fs::create_dir_all(&path).expect("a directory can be made");
+        path.to_str().expect("temporary directories have plain names").to_owned()
+    }
+
+    /// The file that processes of this store hold open.
+    pub(super) fn database(&self) -> PathBuf {
+        self.files().join("opencode.db")
+    }
+
+    /// The program that processes of this store run.
+    pub(super) fn program(&self) -> PathBuf {
+        self.files().join("opencode")
+    }
+
+    fn files(&self) -> PathBuf {
+        let directory = self.inner.files.get_or_init(|| {
+            let directory = TempDir::with_prefix("pointsman-store-").expect("a temporary directory");
+            std::fs::write(directory.path().join("opencode.db"), []).expect("writable");
+            let own = std::env::current_exe().expect("the test program has a path");
+            std::os::unix::fs::symlink(own, directory.path().join("opencode")).expect("writable");
+            directory
+        });
+        // As `/proc` shows it, whatever links lead to the temporary directory.
+        directory.path().canonicalize().expect("it exists")
     }
 
     /// Adds a row as another process would: no server says anything about it.
