@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     daemon::{Answer, Daemon},
-    fake::{FakeServer, FakeStore, Fault},
+    fake::{FakeServer, FakeSession, FakeStore, Fault, now_ms},
     town::{Pair, acquainted, daemon_before, start},
 };
 
@@ -29,7 +29,8 @@ impl Strangers {
         let (store, elsewhere) = (FakeStore::new(), FakeStore::new());
         let one = FakeServer::serve(&store, &store.directory("one")).await;
         let two = FakeServer::serve(&elsewhere, &elsewhere.directory("two")).await;
-        let sessions = [one.create_session().id, two.create_session().id];
+        let older = one.store().insert(FakeSession::created_at(one.directory(), now_ms() - 60_000));
+        let sessions = [older.id, two.create_session().id];
         Self { one, two, sessions }
     }
 }
@@ -161,7 +162,7 @@ async fn what_runs_and_what_waits_is_gathered_from_every_directory_in_use() {
     assert_eq!(daemon.send(here).await.json(), json!({&*sessions[1]: busy}));
     let projects = daemon.get("/project").await.json();
     let trees: Vec<&Value> = projects.as_array().unwrap().iter().map(|project| &project["worktree"]).collect();
-    assert!(trees.contains(&&json!(one.directory())) && trees.contains(&&json!(two.directory())), "{trees:?}");
+    assert!(trees.contains(&&json!(one.directory())) && trees.contains(&&json!(third)), "{trees:?}");
     one.finish(&sessions[0]);
     two.finish(&sessions[1]);
 }

@@ -17,14 +17,19 @@ struct Town {
 }
 
 impl Town {
-    async fn asking(text: &str) -> Self {
+    /// A turn that asks on the second server, while the daemon listens; and what the daemon was told.
+    async fn asking(text: &str) -> (Self, Daemon) {
         let store = FakeStore::new();
         let one = FakeServer::serve(&store, &store.directory("one")).await;
         let two = FakeServer::serve(&store, &store.directory("two")).await;
         let directory = store.directory("third");
+        let daemon = daemon_before(&[&one, &two]).await;
+        let mut events = daemon.events("/global/event?attention=all").await;
+        events.next().await;
         let session = two.create_session_in(&directory).id;
         two.begin_turn(&session, text);
-        Self { one, two, directory, session }
+        events.expect(|event| event.kind().ends_with(".asked")).await;
+        (Self { one, two, directory, session }, daemon)
     }
 
     async fn asked(&self) -> String {
@@ -52,8 +57,7 @@ async fn reply(daemon: &Daemon, path: &str, body: serde_json::Value) -> u16 {
 #[tokio::test]
 async fn a_permission_is_replied_to_where_it_was_asked_whatever_directory_the_client_names() {
     for old in [false, true] {
-        let town = Town::asking("ASK SLOW").await;
-        let daemon = daemon_before(&[&town.one, &town.two]).await;
+        let (town, daemon) = Town::asking("ASK SLOW").await;
         let id = town.asked().await;
         let (path, body) = match old {
             false => (format!("/permission/{id}/reply"), json!({"reply": "once"})),
@@ -62,7 +66,6 @@ async fn a_permission_is_replied_to_where_it_was_asked_whatever_directory_the_cl
         assert_eq!(reply(&daemon, &path, body).await, 200);
         let seen = town.answered_by(&format!("POST {path}"));
         assert_eq!(seen.directory().as_deref(), Some(&*town.directory));
-        assert_eq!(seen.header("x-opencode-directory"), None);
         assert_eq!(seen.parameters().get("x").map(String::as_str), Some("1"));
         assert!(town.two.permissions(&town.session).is_empty());
         town.two.finish(&town.session);
@@ -72,8 +75,7 @@ async fn a_permission_is_replied_to_where_it_was_asked_whatever_directory_the_cl
 #[tokio::test]
 async fn a_question_is_answered_or_turned_down_where_it_was_asked() {
     for what in ["reply", "reject"] {
-        let town = Town::asking("QUESTION SLOW").await;
-        let daemon = daemon_before(&[&town.one, &town.two]).await;
+        let (town, daemon) = Town::asking("QUESTION SLOW").await;
         let path = format!("/question/{}/{what}", town.asked().await);
         assert_eq!(reply(&daemon, &path, json!({"answers": [["a"]]})).await, 200);
         assert_eq!(town.answered_by(&format!("POST {path}")).directory(), Some(town.directory.clone()));
@@ -82,23 +84,23 @@ async fn a_question_is_answered_or_turned_down_where_it_was_asked() {
 }
 
 #[tokio::test]
-async fn a_permission_asked_while_we_listened_is_known_from_its_event() {
-    let town = Town::asking("SLOW").await;
-    let daemon = daemon_before(&[&town.one, &town.two]).await;
-    let mut events = daemon.events("/global/event?attention=all").await;
-    events.next().await;
-    town.two.finish(&town.session);
-    town.two.begin_turn(&town.session, "ASK SLOW");
-    let id = events.expect_kind("permission.asked").await.properties()["id"].as_str().unwrap().to_owned();
-    assert_eq!(reply(&daemon, &format!("/permission/{id}/reply"), json!({"reply": "once"})).await, 200);
-    events.expect_kind("permission.replied").await;
+async fn a_permission_asked_before_we_came_is_known_too() {
+    let store = FakeStore::new();
+    let one = FakeServer::serve(&store, &store.directory("one")).await;
+    let two = FakeServer::serve(&store, &store.directory("two")).await;
+    let session = two.create_session().id;
+    two.begin_turn(&session, "ASK SLOW");
+    let town = Town { directory: two.directory().to_owned(), one, two, session };
+    let path = format!("/permission/{}/reply", town.asked().await);
+    let daemon = start(Daemon::builder(), &[&town.one, &town.two]).await;
+    assert_eq!(reply(&daemon, &path, json!({"reply": "once"})).await, 200);
+    assert_eq!(town.answered_by(&format!("POST {path}")).directory(), Some(town.directory.clone()));
     town.two.finish(&town.session);
 }
 
 #[tokio::test]
 async fn a_reply_belongs_to_who_asked_even_if_the_session_has_moved_on() {
-    let town = Town::asking("ASK SLOW").await;
-    let daemon = daemon_before(&[&town.one, &town.two]).await;
+    let (town, daemon) = Town::asking("ASK SLOW").await;
     let id = town.asked().await;
     let pin = json!({"server": town.one.address()});
     let path = format!("/sessions/{}/owner", town.session);

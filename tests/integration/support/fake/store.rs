@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -76,6 +77,13 @@ impl FakeStore {
         self.files().join("opencode")
     }
 
+    /// Every write shows in the file, as it does in a real store's.
+    fn written(&self) {
+        let Some(files) = self.inner.files.get() else { return };
+        let file = std::fs::OpenOptions::new().append(true).open(files.path().join("opencode.db"));
+        file.and_then(|mut file| file.write_all(b"\n")).expect("writable");
+    }
+
     fn files(&self) -> PathBuf {
         let directory = self.inner.files.get_or_init(|| {
             let directory = TempDir::with_prefix("pointsman-store-").expect("a temporary directory");
@@ -91,6 +99,7 @@ impl FakeStore {
     /// Adds a row as another process would: no server says anything about it.
     pub fn insert(&self, session: FakeSession) -> FakeSession {
         self.inner.sessions.lock().insert(session.id.clone(), session.clone());
+        self.written();
         session
     }
 
@@ -104,7 +113,9 @@ impl FakeStore {
     }
 
     pub fn remove(&self, id: &str) -> Option<FakeSession> {
-        self.inner.sessions.lock().remove(id)
+        let removed = self.inner.sessions.lock().remove(id);
+        self.written();
+        removed
     }
 
     pub fn len(&self) -> usize {
@@ -116,6 +127,7 @@ impl FakeStore {
         if let Some(session) = self.inner.sessions.lock().get_mut(id) {
             change(session);
         }
+        self.written();
     }
 
     /// Puts directories into one project; otherwise each is a project of its own.
