@@ -175,6 +175,7 @@ impl App {
             scout,
             crier: Arc::new(herald),
             metrics,
+            first_round: discovery.first_round(),
         };
         let front = Arc::new(Front { dispatch: Arc::new(dispatch), machine, user_check, instance });
         Ok(Self {

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Instant};
 use axum::Router as Endpoints;
 use http::{Method, Request, Response, StatusCode, Uri, header::ORIGIN, request::Parts};
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{address, subscribe::subscribe};
@@ -61,6 +62,8 @@ pub struct Dispatch {
     pub crier: Arc<dyn Crier>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether every server that was there when we started has had its chance to answer.
+    pub first_round: watch::Receiver<bool>,
 }
 
 /// One client's connection.
@@ -111,6 +114,10 @@ impl Dispatch {
         // A cheap copy, so that what the path is about can be kept while the request is taken apart.
         let uri = parts.uri.clone();
         let subject = subject(&parts.method, uri.path());
+        if !*self.first_round.borrow() {
+            // Whoever answers first is not yet the owner. An error says that discovery has ended, and so do we.
+            let _ = self.first_round.clone().wait_for(|done| *done).await;
+        }
         match subject {
             Subject::Stream(stream) if !names_server_in_path => {
                 if let Some(response) = subscribe(&parts, stream, &self.hub, &self.registry.servers) {

@@ -102,7 +102,12 @@ impl Router {
         body: Option<&Bytes>,
     ) -> Result<Target, RouteError> {
         if let Some(name) = named::server(&request.headers) {
-            return self.explicit(name);
+            let target = self.explicit(name)?;
+            if let Subject::Flow { name, step: Step::First } = subject {
+                // The next step may come from a browser that an identity provider sent back, and names nothing.
+                self.sticky.begin(&flow(name, request), target.server.key, Instant::now());
+            }
+            return Ok(target);
         }
         match subject {
             Subject::Session { id, .. } => match SessionId::try_new(id) {
@@ -232,8 +237,7 @@ impl Router {
     }
 
     fn flow(&self, name: &str, step: Step, request: &Parts) -> Result<Target, RouteError> {
-        let directory = named::directory(&request.uri, &request.headers).unwrap_or_default();
-        let flow = format!("{name} {directory}");
+        let flow = flow(name, request);
         let begun = match step {
             Step::First => None,
             Step::Later => {
@@ -329,6 +333,12 @@ fn session_in(body: &Bytes) -> Option<SessionId> {
             history.keys().find_map(|id| SessionId::try_new(id).ok())
         }
     }
+}
+
+/// What is begun by one step and continued by others.
+fn flow(name: &str, request: &Parts) -> String {
+    let directory = named::directory(&request.uri, &request.headers).unwrap_or_default();
+    format!("{name} {directory}")
 }
 
 /// Whether an id is one that a server may have raised: anything else need not be asked for.

@@ -7,6 +7,13 @@
 )]
 
 mod architecture;
+mod at_most_once;
+mod death;
+mod fidelity;
+mod lists;
+mod restart;
+mod routing;
+mod streaming;
 mod support;
 
 mod support_keeps_its_promises;

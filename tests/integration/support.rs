@@ -14,3 +14,5 @@ pub mod ports;
 pub mod process;
 pub mod relay;
 pub mod sse;
+pub mod town;
+pub mod wire;

@@ -11,6 +11,8 @@ mod bus;
 mod fault;
 mod lists;
 mod record;
+mod script;
+mod stand_in;
 mod store;
 mod turn;
 
@@ -34,10 +36,12 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use self::{bus::Bus, fault::Faults, record::Record, turn::Turns};
+use self::{bus::Bus, fault::Faults, record::Record, script::Scripts, stand_in::StandIn, turn::Turns};
 pub use self::{
     fault::Fault,
     record::{Outcome, Recorded},
+    script::{Question, Reply},
+    stand_in::Invocation,
     store::{FakeSession, FakeStore, new_id, now_ms, session_id},
 };
 use super::{eventually::patiently, ports::free_port};
@@ -49,6 +53,8 @@ pub const VERSION: &str = "1.18.33";
 pub struct FakeServer {
     inner: Arc<Inner>,
     accepting: Mutex<Option<AbortHandle>>,
+    invocation: Option<Invocation>,
+    stand_in: Mutex<Option<StandIn>>,
 }
 
 /// How to start one.
@@ -58,6 +64,7 @@ pub struct Builder {
     port: Option<u16>,
     password: Option<(String, String)>,
     heartbeat: Duration,
+    invocation: Option<Invocation>,
 }
 
 struct Inner {
@@ -69,6 +76,7 @@ struct Inner {
     life: RwLock<Arc<Life>>,
     record: Arc<Record>,
     faults: Faults,
+    scripts: Scripts,
     connections: AtomicUsize,
 }
 
@@ -88,6 +96,16 @@ impl FakeServer {
         Self::builder(store, directory).start().await
     }
 
+    /// Starts an `opencode serve` in `directory`, which exists: see [`FakeStore::directory`].
+    pub async fn serve(store: &FakeStore, directory: &str) -> Self {
+        Self::builder(store, directory).invocation(Invocation::Serve).start().await
+    }
+
+    /// Starts an `opencode`, the terminal program, in `directory`.
+    pub async fn screen(store: &FakeStore, directory: &str) -> Self {
+        Self::builder(store, directory).invocation(Invocation::Screen).start().await
+    }
+
     pub fn builder(store: &FakeStore, directory: &str) -> Builder {
         Builder {
             store: store.clone(),
@@ -95,7 +113,13 @@ impl FakeServer {
             port: None,
             password: None,
             heartbeat: Duration::from_secs(10),
+            invocation: None,
         }
+    }
+
+    /// The process it seems to be; 0 if it has none of its own.
+    pub fn pid(&self) -> u32 {
+        self.stand_in.lock().as_ref().map_or(0, StandIn::pid)
     }
 
     pub fn url(&self) -> String {
@@ -255,6 +279,15 @@ impl FakeServer {
         self.life().bus.raw(&bytes.into());
     }
 
+    /// Answers matching requests by this script from now on, before anything of their body has been read. Patterns
+    /// as for [`Self::fault`]; the latest script wins.
+    pub fn script<F>(&self, pattern: &str, script: impl Fn(Question) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        self.inner.scripts.set(pattern, script);
+    }
+
     // --- what goes wrong
 
     /// Every matching request meets `fault` until [`Self::lift_faults`]. Patterns: `/session`, `GET /session`,
@@ -285,6 +318,7 @@ impl FakeServer {
 
     /// Kills the process: every connection is cut, the port refuses, busy turns are lost.
     pub async fn kill(&self) {
+        drop(self.stand_in.lock().take());
         let accepting = self.accepting.lock().take();
         if let Some(accepting) = accepting {
             accepting.abort();
@@ -318,6 +352,10 @@ impl FakeServer {
     async fn listen(&self) {
         let listener = TcpListener::bind(self.inner.address).await.expect("the fake's port is free");
         let life = self.life();
+        let stand_in = self
+            .invocation
+            .map(|invocation| StandIn::start(invocation, &life.store, &self.inner.directory, &listener));
+        *self.stand_in.lock() = stand_in;
         let task = accept(listener, self.inner.clone(), Arc::downgrade(&life));
         *self.accepting.lock() = Some(life.tasks.lock().spawn(task));
     }
@@ -344,6 +382,13 @@ impl Builder {
         self
     }
 
+    /// Gives it a process of its own, started so. Without one it is like a server beyond a tunnel: it has no pid, and
+    /// a store that it shares with nobody.
+    pub fn invocation(mut self, invocation: Invocation) -> Self {
+        self.invocation = Some(invocation);
+        self
+    }
+
     /// How often its streams beat; a day is as good as never.
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
@@ -360,9 +405,12 @@ impl Builder {
             life: RwLock::new(Arc::new(Life::new(&self.store))),
             record: Record::new(),
             faults: Faults::default(),
+            scripts: Scripts::default(),
             connections: AtomicUsize::new(0),
         });
-        let server = FakeServer { inner, accepting: Mutex::default() };
+        let invocation = self.invocation;
+        let server =
+            FakeServer { inner, accepting: Mutex::default(), invocation, stand_in: Mutex::default() };
         server.listen().await;
         server
     }

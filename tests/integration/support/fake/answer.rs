@@ -1,6 +1,10 @@
 //! One request, one answer: authentication, faults, routes, and the record of it all.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -73,6 +77,10 @@ pub(super) async fn answer(
 ) -> Result<Answer, Closed> {
     let (mut head, body) = request.into_parts();
     let entry = server.record.begin(&head, connection);
+    if let Some(script) = server.scripts.find(head.method.as_str(), head.uri.path()) {
+        let answer = script(Request::from_parts(head, body)).await;
+        return Ok(sealed(&server, answer, entry));
+    }
     let upgrade = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
     entry.body(body.clone());
@@ -175,7 +183,7 @@ impl Route<'_> {
                 "config": format!("{}/.config/opencode", store.inner.home),
             })),
             ("GET", ["project", "current"]) => ok(&project),
-            ("GET", ["project"]) => ok(&json!([project])),
+            ("GET", ["project"]) => ok(&lists::projects(life, &project)),
             ("GET", ["provider"]) => ok(&json!({"all": [], "default": {}, "connected": []})),
             ("GET", ["session"]) => {
                 let named = self.request.directory();
@@ -578,16 +586,29 @@ fn sealed(server: &Inner, mut answer: Answer, entry: Entry) -> Answer {
         entry.answered();
         return answer;
     }
-    answer.map(|body| {
-        let pieces = stream::unfold((body.into_data_stream(), entry), |(mut pieces, entry)| async move {
-            let piece = pieces.next().await;
-            if piece.is_none() {
-                entry.answered();
-            }
-            Some((piece?, (pieces, entry)))
-        });
-        Body::from_stream(pieces)
-    })
+    answer.map(|body| Body::new(Marked { body, entry }))
+}
+
+/// A body that notes when it was taken whole.
+struct Marked {
+    body: Body,
+    entry: Entry,
+}
+
+impl http_body::Body for Marked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(None) = &polled {
+            self.entry.answered();
+        }
+        polled
+    }
 }
 
 fn ok(value: &Value) -> Answer {

@@ -35,8 +35,7 @@ pub(super) struct Faults {
 }
 
 struct Rule {
-    method: Option<String>,
-    path: String,
+    pattern: String,
     /// How many requests it still meets; `None` is all of them.
     left: Option<usize>,
     fault: Fault,
@@ -45,11 +44,7 @@ struct Rule {
 impl Faults {
     /// `pattern` is a path, or a method and a path: `/session`, `GET /session`, `POST /session/*`, `*`.
     pub(super) fn set(&self, pattern: &str, left: Option<usize>, fault: Fault) {
-        let (method, path) = match pattern.split_once(' ') {
-            Some((method, path)) => (Some(method.to_owned()), path),
-            None => (None, pattern),
-        };
-        self.rules.lock().push(Rule { method, path: path.to_owned(), left, fault });
+        self.rules.lock().push(Rule { pattern: pattern.to_owned(), left, fault });
     }
 
     /// Ends all faults, and lets what hangs or stalls go on.
@@ -68,7 +63,7 @@ impl Faults {
 
     pub(super) fn meet(&self, method: &str, path: &str) -> Option<Fault> {
         let mut rules = self.rules.lock();
-        let index = rules.iter().position(|rule| rule.matches(method, path))?;
+        let index = rules.iter().position(|rule| matches(&rule.pattern, method, path))?;
         let fault = rules[index].fault.clone();
         if let Some(left) = &mut rules[index].left {
             *left -= 1;
@@ -80,12 +75,15 @@ impl Faults {
     }
 }
 
-impl Rule {
-    fn matches(&self, method: &str, path: &str) -> bool {
-        let path = match self.path.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == self.path,
-        };
-        path && self.method.as_ref().is_none_or(|wanted| wanted == method)
-    }
+/// Whether a request meets `pattern`: `/session`, `GET /session`, `POST /session/*`, `*`.
+pub(super) fn matches(pattern: &str, method: &str, path: &str) -> bool {
+    let (wanted, pattern) = match pattern.split_once(' ') {
+        Some((wanted, pattern)) => (Some(wanted), pattern),
+        None => (None, pattern),
+    };
+    let here = match pattern.strip_suffix('*') {
+        Some(beginning) => path.starts_with(beginning),
+        None => path == pattern,
+    };
+    here && wanted.is_none_or(|wanted| wanted == method)
 }

@@ -110,6 +110,21 @@ fn decode(cursor: &str) -> Result<Value, Value> {
     decoded.ok_or_else(|| json!({"_tag": "InvalidCursorError", "message": "Invalid cursor"}))
 }
 
+/// `GET /project`: every project of the store, that of the asked directory first.
+pub(super) fn projects(life: &Life, own: &Value) -> Value {
+    let mut projects = vec![own.clone()];
+    for row in life.store.rows() {
+        let id = json!(life.store.project_of(&row.directory));
+        if projects.iter().all(|known| known["id"] != id) {
+            let mut project = own.clone();
+            project["id"] = id;
+            project["worktree"] = json!(row.directory);
+            projects.push(project);
+        }
+    }
+    projects.into()
+}
+
 /// The filters all lists share.
 fn matching(store: &FakeStore, parameters: &Parameters) -> Vec<FakeSession> {
     let mut rows = store.rows();

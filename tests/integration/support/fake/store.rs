@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -11,8 +13,10 @@ use std::{
 use parking_lot::Mutex;
 use rand::{Rng, distr::Alphanumeric};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-/// One store. Cheap to clone; its identity towards the daemon is `home` and `state` of `/path`.
+/// One store. Cheap to clone; its identity towards the daemon is the file that
+/// the processes of its servers hold open; without processes, `home` and `state` of `/path`.
 #[derive(Clone)]
 pub struct FakeStore {
     pub(super) inner: Arc<Inner>,
@@ -20,6 +24,8 @@ pub struct FakeStore {
 
 pub(super) struct Inner {
     pub(super) home: String,
+    /// What servers with a process of their own need to exist; empty until one does.
+    files: OnceLock<TempDir>,
     pub(super) sessions: Mutex<BTreeMap<String, FakeSession>>,
     projects: Mutex<BTreeMap<String, String>>,
     /// Next `seq` of each session, counted over all servers of the store.
@@ -46,6 +52,7 @@ impl FakeStore {
         Self {
             inner: Arc::new(Inner {
                 home,
+                files: OnceLock::new(),
                 sessions: Mutex::default(),
                 projects: Mutex::default(),
                 sequences: Mutex::default(),
@@ -53,9 +60,46 @@ impl FakeStore {
         }
     }
 
+    /// A directory that exists, for a server with a process of its own. The same name gives the same one.
+    pub fn directory(&self, name: &str) -> String {
+        let path = self.files().join("projects").join(name);
+        std::fs::create_dir_all(&path).expect("a directory can be made");
+        path.to_str().expect("temporary directories have plain names").to_owned()
+    }
+
+    /// The file that processes of this store hold open.
+    pub(super) fn database(&self) -> PathBuf {
+        self.files().join("opencode.db")
+    }
+
+    /// The program that processes of this store run.
+    pub(super) fn program(&self) -> PathBuf {
+        self.files().join("opencode")
+    }
+
+    /// Every write shows in the file, as it does in a real store's.
+    fn written(&self) {
+        let Some(files) = self.inner.files.get() else { return };
+        let file = std::fs::OpenOptions::new().append(true).open(files.path().join("opencode.db"));
+        file.and_then(|mut file| file.write_all(b"\n")).expect("writable");
+    }
+
+    fn files(&self) -> PathBuf {
+        let directory = self.inner.files.get_or_init(|| {
+            let directory = TempDir::with_prefix("pointsman-store-").expect("a temporary directory");
+            std::fs::write(directory.path().join("opencode.db"), []).expect("writable");
+            let own = std::env::current_exe().expect("the test program has a path");
+            std::os::unix::fs::symlink(own, directory.path().join("opencode")).expect("writable");
+            directory
+        });
+        // As `/proc` shows it, whatever links lead to the temporary directory.
+        directory.path().canonicalize().expect("it exists")
+    }
+
     /// Adds a row as another process would: no server says anything about it.
     pub fn insert(&self, session: FakeSession) -> FakeSession {
         self.inner.sessions.lock().insert(session.id.clone(), session.clone());
+        self.written();
         session
     }
 
@@ -69,7 +113,9 @@ impl FakeStore {
     }
 
     pub fn remove(&self, id: &str) -> Option<FakeSession> {
-        self.inner.sessions.lock().remove(id)
+        let removed = self.inner.sessions.lock().remove(id);
+        self.written();
+        removed
     }
 
     pub fn len(&self) -> usize {
@@ -81,6 +127,7 @@ impl FakeStore {
         if let Some(session) = self.inner.sessions.lock().get_mut(id) {
             change(session);
         }
+        self.written();
     }
 
     /// Puts directories into one project; otherwise each is a project of its own.

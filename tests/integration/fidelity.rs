@@ -1,0 +1,4 @@
+//! What passes through arrives as it was sent.
+
+mod answers;
+mod questions;

@@ -1,0 +1,4 @@
+//! One list from many servers.
+
+mod pages;
+mod parts;

@@ -1,0 +1,7 @@
+//! Every request reaches the server it is meant for.
+
+mod flows;
+mod naming;
+mod ownership;
+mod replies;
+mod screens;
