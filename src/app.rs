@@ -10,13 +10,24 @@ mod scout;
 
 pub use self::intake::{Observed, observe};
 
-use std::{collections::HashSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use thiserror::Error;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{feeds::Feeds, herald::Herald, intake::Intake, scout::Rider};
+use self::{
+    feeds::Feeds,
+    herald::Herald,
+    intake::{Intake, Overtaken},
+    scout::Rider,
+};
 use crate::{
     api::{self, Api},
     config::{self, Config},
@@ -44,6 +55,10 @@ use crate::{
 
 /// How often idle connections and default choices are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// When a server that an earlier run knew, and that this one has not met, will not come back: its process has ended
+/// while we were not there. Long enough for a configured one on a machine that still starts.
+const MET_BY: Duration = Duration::from_mins(10);
 
 /// How long our own tasks have to end. They wait for nothing but each other.
 const STOP: Duration = Duration::from_secs(2);
@@ -138,6 +153,7 @@ impl App {
             doubts: doubts.clone(),
             client: client.clone(),
             metrics: Arc::clone(&metrics),
+            overtaken: Overtaken::default(),
         };
         let feeds =
             Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
@@ -203,11 +219,11 @@ impl App {
             self;
         let discovered = discovery.first_round();
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
+        tasks.spawn(housekeeping(Arc::clone(&front.dispatch), sync.clone(), stopping.child_token()));
         tasks.spawn({
             let stopping = stopping.child_token();
             async move { sync.run(discovered, stopping).await }
         });
-        tasks.spawn(housekeeping(Arc::clone(&front.dispatch), stopping.child_token()));
         let serving = tokio::spawn(front.serve(listener, stopping.clone()));
 
         stop.await;
@@ -228,7 +244,8 @@ impl App {
 }
 
 /// What follows from changes of the servers, and the closing of idle connections.
-async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
+async fn housekeeping(dispatch: Arc<Dispatch>, sync: Sync, stop: CancellationToken) {
+    let begun = Instant::now();
     let mut changes = dispatch.registry.servers.changes();
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     loop {
@@ -242,7 +259,13 @@ async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             alive = changes.changed() => if alive.is_err() { return },
-            _ = tick.tick() => dispatch.forwarder.tidy(),
+            _ = tick.tick() => {
+                dispatch.forwarder.tidy();
+                dispatch.metrics.rows(sync.take_rows());
+                if begun.elapsed() > MET_BY {
+                    dispatch.registry.forget_unmet();
+                }
+            }
         }
     }
 }

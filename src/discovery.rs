@@ -82,6 +82,9 @@ pub trait Watcher: Send + Sync + 'static {
 
     /// Something became known of a server, or changed.
     fn changed(&self, server: Arc<Server>);
+
+    /// One look around took so long.
+    fn looked(&self, _took: Duration) {}
 }
 
 /// Discovery before it runs.

@@ -246,19 +246,20 @@ impl Registry {
         Some(self.retract(server, session, Evidence::Busy))
     }
 
-    /// After a gap in a server's stream: the sessions it is busy with are exactly `busy`, as far as `asked` (the
-    /// directories that were asked) reaches.
+    /// After a gap in a server's stream: it is busy with `busy`, and no longer with those of which `ended` holds, told
+    /// by session and directory.
     pub fn confirm_busy(
         &self,
         server: &Server,
         busy: &HashSet<SessionId>,
-        asked: impl Fn(&str) -> bool,
+        ended: impl Fn(&SessionId, &str) -> bool,
     ) -> News {
         let mut news = News::default();
         for (session, store) in self.sessions.busy_on(server.key) {
-            let directory = self.sessions.describe(&session, &self.servers.now());
-            let reached = directory.iter().any(|known| known.store == store && asked(&known.row.directory));
-            if reached && !busy.contains(&session) {
+            let known = self.sessions.describe(&session, &self.servers.now());
+            let directory =
+                known.iter().find(|known| known.store == store).map(|known| &*known.row.directory);
+            if ended(&session, directory.unwrap_or_default()) {
                 news.add(self.retract(server, &session, Evidence::Busy));
             }
         }
@@ -295,6 +296,15 @@ impl Registry {
         self.graves.bury(store, session, self.clock.now_ms());
         self.sessions.forget(store, session);
         self.asked.forget_session(session);
+    }
+
+    /// Forgets what an earlier run kept of servers that have not been met since we started.
+    pub fn forget_unmet(&self) {
+        for (server, _) in self.remembered.lock().drain() {
+            if let Some(kept) = &self.kept {
+                kept.forget(&server);
+            }
+        }
     }
 
     /// Waits until all claims made so far would survive our own death.

@@ -71,6 +71,8 @@ struct Shared {
     /// The last round begun, by any store: rounds of one store never repeat, however often its task starts.
     rounds: std::sync::atomic::AtomicU32,
     first_round: watch::Sender<bool>,
+    /// Rows read since somebody last asked.
+    rows: std::sync::atomic::AtomicU64,
     look_ups: look_up::LookUps,
 }
 
@@ -95,6 +97,7 @@ impl Sync {
                 pace,
                 rounds: std::sync::atomic::AtomicU32::new(0),
                 first_round: watch::Sender::new(false),
+                rows: std::sync::atomic::AtomicU64::new(0),
                 look_ups: look_up::LookUps::default(),
             }),
         }
@@ -104,6 +107,11 @@ impl Sync {
     /// or ten seconds have passed since.
     pub fn first_round(&self) -> watch::Receiver<bool> {
         self.shared.first_round.subscribe()
+    }
+
+    /// How many rows of lists have been read since the last call.
+    pub fn take_rows(&self) -> u64 {
+        self.shared.rows.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Keeps the registry's sessions true until `stop`. `discovered` is [`crate::discovery::Discovery::first_round`].

@@ -1,6 +1,6 @@
 //! One stream from each server, for as long as the server lives.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -79,6 +79,10 @@ impl Watcher for Feeds {
         self.end(server.key);
         self.herald.server(ServerChange::Down, &server);
         self.herald.cry(news);
+    }
+
+    fn looked(&self, took: Duration) {
+        self.intake.metrics.ticked(took);
     }
 
     fn changed(&self, server: Arc<Server>) {

@@ -1,6 +1,11 @@
 //! From what a server's stream says to what we know: the one place where events become claims.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
 
 use super::herald::Herald;
 use crate::{
@@ -43,6 +48,32 @@ pub(super) struct Intake {
     pub client: AgentClient,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What streams say while their servers are asked what was missed.
+    pub(super) overtaken: Overtaken,
+}
+
+/// Sessions whose status a stream has told since its server was asked for all of them: the stream's word is newer
+/// than the answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Overtaken(Arc<Mutex<HashMap<ServerKey, HashSet<SessionId>>>>);
+
+impl Overtaken {
+    fn begin(&self, server: ServerKey) {
+        self.0.lock().insert(server, HashSet::new());
+    }
+
+    fn tell(&self, server: ServerKey, event: &Decoded) {
+        if matches!(event.signal, Signal::Busy | Signal::Idle | Signal::Failed)
+            && let Some(session) = &event.session
+            && let Some(told) = self.0.lock().get_mut(&server)
+        {
+            told.insert(session.clone());
+        }
+    }
+
+    fn end(&self, server: ServerKey) -> HashSet<SessionId> {
+        self.0.lock().remove(&server).unwrap_or_default()
+    }
 }
 
 /// What became of an event.
@@ -150,8 +181,14 @@ impl Intake {
                 }
             }
         }
-        let reaches = |directory: &str| asked.iter().any(|asked| same_directory(asked, directory));
-        self.herald.cry(self.registry.confirm_busy(&server, &busy, reaches));
+        let told = self.overtaken.end(server.key);
+        busy.retain(|session| !told.contains(session));
+        let all_asked = server.directories.all().len() == asked.len();
+        let silent_about = |session: &SessionId, directory: &str| {
+            let reached = all_asked || asked.iter().any(|asked| same_directory(asked, directory));
+            reached && !told.contains(session) && !busy.contains(session)
+        };
+        self.herald.cry(self.registry.confirm_busy(&server, &busy, silent_about));
     }
 }
 
@@ -163,12 +200,14 @@ impl feed::Intake for Intake {
     fn connected(&self, server: ServerKey) {
         self.set_state(server, State::Up, ServerChange::Changed);
         if let Some(server) = self.registry.servers.get(server) {
+            self.overtaken.begin(server.key);
             tokio::spawn(self.clone().catch_up(server));
         }
     }
 
     fn received(&self, server: ServerKey, event: Decoded) {
         let Some(server) = self.registry.servers.get(server) else { return };
+        self.overtaken.tell(server.key, &event);
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);

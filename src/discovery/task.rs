@@ -140,7 +140,9 @@ impl Task {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {
+                    let begun = Instant::now();
                     self.look().await;
+                    watcher.looked(begun.elapsed());
                     self.first_look = None;
                 }
                 servers = doubts.next() => self.check(servers, &watcher),

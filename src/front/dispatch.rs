@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::{address, subscribe::subscribe};
 use crate::{
     api::error,
+    domain::ids::SessionId,
     events::hub::Hub,
     guard::{self, Admitted, Guard, Peer, cors},
     metrics::{Decision, Metrics},
@@ -32,7 +33,7 @@ use crate::{
         router::{Router, Scout},
         small_body,
     },
-    registry::{Crier, News, Registry},
+    registry::{Crier, News, Registry, sessions::Found},
 };
 
 /// How often a request that could not be sent is routed anew. Its server has gone, and so may the next have.
@@ -114,7 +115,7 @@ impl Dispatch {
         // A cheap copy, so that what the path is about can be kept while the request is taken apart.
         let uri = parts.uri.clone();
         let subject = subject(&parts.method, uri.path());
-        if !*self.first_round.borrow() {
+        if !*self.first_round.borrow() && !self.has_owner(subject) {
             // Whoever answers first is not yet the owner. An error says that discovery has ended, and so do we.
             let _ = self.first_round.clone().wait_for(|done| *done).await;
         }
@@ -130,6 +131,13 @@ impl Dispatch {
             _ => {}
         }
         self.pass_on(parts, body, subject, connection).await
+    }
+
+    /// Whether a request is for a session whose owner has been met already.
+    fn has_owner(&self, subject: Subject<'_>) -> bool {
+        let Subject::Session { id, .. } = subject else { return false };
+        let Ok(session) = SessionId::try_new(id) else { return false };
+        matches!(self.registry.find(&session), Found::In(_, Some(owner)) if owner.evidence.owns())
     }
 
     async fn own(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {
@@ -154,7 +162,10 @@ impl Dispatch {
             chosen,
         };
         match merge::merge(&*self.forwarder, &self.registry, &wanted, self.merging).await {
-            Ok(Merged { status, headers, body }) => {
+            Ok(Merged { status, headers, body, absences }) => {
+                for absence in absences {
+                    self.metrics.partial(absence.reason.as_str());
+                }
                 let mut response = Response::new(AnswerBody::from(body));
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;

@@ -82,6 +82,8 @@ pub struct Merged {
     pub headers: HeaderMap,
     /// The list, or a server's refusal byte for byte.
     pub body: Bytes,
+    /// Who has no part in it, as the headers tell.
+    pub absences: Vec<Absence>,
 }
 
 /// Why there is no answer at all.
@@ -134,7 +136,7 @@ pub async fn merge(
         && let [(_, first), others @ ..] = &refusals[..]
         && others.iter().all(|(_, other)| other.status == first.status)
     {
-        return Ok(refused(first, &absences));
+        return Ok(refused(first, absences));
     }
     absences.extend(refusals.into_iter().map(|(server, _)| Absence { server, reason: Reason::Failed }));
     if heard.is_empty() {
@@ -162,18 +164,20 @@ pub async fn merge(
     if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
         headers.insert(NEXT_CURSOR, next);
     }
-    Ok(Merged { status: StatusCode::OK, headers: with_absences(headers, &absences), body: body.into() })
+    let headers = with_absences(headers, &absences);
+    Ok(Merged { status: StatusCode::OK, headers, body: body.into(), absences })
 }
 
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
 
 /// A refusal in the words of the server that was asked first. What lacks is the word of those that gave none.
-fn refused(refusal: &Answer, absences: &[Absence]) -> Merged {
+fn refused(refusal: &Answer, absences: Vec<Absence>) -> Merged {
     let mut headers = said_about_origins(&refusal.headers);
     if let Some(kind) = refusal.headers.get(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, kind.clone());
     }
-    Merged { status: refusal.status, headers: with_absences(headers, absences), body: refusal.body.clone() }
+    let headers = with_absences(headers, &absences);
+    Merged { status: refusal.status, headers, body: refusal.body.clone(), absences }
 }
 
 fn nobody(list: List, absences: Vec<Absence>) -> MergeError {

@@ -308,6 +308,7 @@ impl StoreTask {
                     tracing::warn!(server = %server.id, rows = page.malformed, "sessions of a list cannot be read and are left out");
                 }
                 self.malformed = page.malformed;
+                self.shared.rows.fetch_add(page.rows.len() as u64, std::sync::atomic::Ordering::Relaxed);
                 Some((server.key, asked_ms, page))
             }
             Err(error) => {

@@ -107,7 +107,8 @@ async fn an_idle_connection_that_the_server_has_closed_costs_no_turn() {
 async fn a_connection_that_leads_nowhere_is_given_up_in_time() {
     let server = raw_server(|_| None).await;
     let timeout = Duration::from_millis(300);
-    let daemon = Daemon::builder().server(server.url()).env("POINTSMAN_CONNECT_TIMEOUT", "300ms").start().await;
+    let daemon =
+        Daemon::builder().server(server.url()).env("POINTSMAN_CONNECT_TIMEOUT", "300ms").start().await;
     daemon.wait_for_servers(1).await;
     let _filled = server.hang().await;
     let request = daemon.request("POST", "/config").header("x-pointsman-server", server.address());

@@ -195,7 +195,7 @@ impl Pointsman {
             .filter(|session| world.sessions[*session].ledger.turns.contains_key(&pid))
             .collect();
         let ids: HashSet<_> = busy.iter().map(|session| world.sessions[*session].id.clone()).collect();
-        self.registry.confirm_busy(&server, &ids, |_| true);
+        self.registry.confirm_busy(&server, &ids, |session, _| !ids.contains(session));
         world.trace.all(now_ms, || format!("pointsman reads process {pid}, which is busy with {ids:?}"));
         let process = &mut world.processes[pid];
         process.connected = true;

@@ -134,7 +134,8 @@ async fn sessions_say_whose_they_are_unless_that_is_switched_off() {
     let directory = [("directory", &*pair.directory)];
     let request = quiet.request("GET", "/session").query(&directory);
     let merged = quiet.send(request).await;
-    let direct = reqwest::Client::new().get(pair.low.url() + "/session").query(&directory).send().await.unwrap();
+    let direct =
+        reqwest::Client::new().get(pair.low.url() + "/session").query(&directory).send().await.unwrap();
     // One server's rows come through byte for byte.
     assert_eq!(merged.body, direct.bytes().await.unwrap());
 }
@@ -161,7 +162,8 @@ async fn what_runs_and_what_waits_is_gathered_from_every_directory_in_use() {
     let here = daemon.request("GET", "/session/status").query(&[("directory", &third)]);
     assert_eq!(daemon.send(here).await.json(), json!({&*sessions[1]: busy}));
     let projects = daemon.get("/project").await.json();
-    let trees: Vec<&Value> = projects.as_array().unwrap().iter().map(|project| &project["worktree"]).collect();
+    let trees: Vec<&Value> =
+        projects.as_array().unwrap().iter().map(|project| &project["worktree"]).collect();
     assert!(trees.contains(&&json!(one.directory())) && trees.contains(&&json!(third)), "{trees:?}");
     one.finish(&sessions[0]);
     two.finish(&sessions[1]);

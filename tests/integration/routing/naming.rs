@@ -44,7 +44,10 @@ async fn one_id_in_two_stores_is_refused_naming_both_until_the_client_names_one(
     let refused = daemon.wait_for_answer(&path, |answer| answer.status == 409).await;
     assert_eq!(refused.json()["name"], "AmbiguousSessionError");
     for server in [&one, &two] {
-        assert!(refused.json()["data"]["message"].as_str().unwrap().contains(&server.address()), "{refused:?}");
+        assert!(
+            refused.json()["data"]["message"].as_str().unwrap().contains(&server.address()),
+            "{refused:?}"
+        );
         let named = daemon.send(daemon.request("GET", &path).header("x-pointsman-server", server.address()));
         let named = named.await;
         assert_eq!((named.status, named.fake(), named.route()), (200, &*server.address(), "explicit"));

@@ -1,6 +1,5 @@
 //! A session's requests go to the process that runs it, whoever lists it.
 
-
 use serde_json::json;
 
 use crate::support::{

@@ -63,7 +63,8 @@ async fn stalled(taken: &AtomicUsize) -> usize {
     eventually("the sender being held back", || async {
         let now = taken.load(Ordering::Relaxed);
         let unchanged = last.swap(now, Ordering::Relaxed) == now && now > 0;
-        let rounds = if unchanged { same.fetch_add(1, Ordering::Relaxed) } else { same.swap(0, Ordering::Relaxed) };
+        let rounds =
+            if unchanged { same.fetch_add(1, Ordering::Relaxed) } else { same.swap(0, Ordering::Relaxed) };
         if unchanged && rounds >= 10 { Ok(now) } else { Err(now) }
     })
     .await

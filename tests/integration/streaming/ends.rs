@@ -79,6 +79,8 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
         Response::new(Body::from_stream(stream::iter(pieces)))
     });
     if let Ok(response) = patiently("the head", daemon.request("GET", "/vcs").send()).await {
-        assert!(patiently("the end", response.bytes()).await.is_err() || fake.requests_to("GET /vcs").len() == 2);
+        assert!(
+            patiently("the end", response.bytes()).await.is_err() || fake.requests_to("GET /vcs").len() == 2
+        );
     }
 }

@@ -31,7 +31,8 @@ async fn a_terminal_is_talked_to_on_the_server_that_has_it() {
         let url = format!("ws://{}/pty/{id}/connect?cursor=0", daemon.address());
         let (mut socket, answer) = patiently("a socket", connect_async(url)).await.unwrap();
         assert_eq!(answer.headers()["x-fake-server"], *server.address());
-        for message in [Message::text("ls\n"), Message::binary(vec![0, 255, 1, 254]), Message::binary(vec![7; 300_000])]
+        for message in
+            [Message::text("ls\n"), Message::binary(vec![0, 255, 1, 254]), Message::binary(vec![7; 300_000])]
         {
             socket.send(message.clone()).await.unwrap();
             assert_eq!(patiently("the echo", socket.next()).await.unwrap().unwrap(), message);

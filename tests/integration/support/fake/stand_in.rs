@@ -39,7 +39,8 @@ impl StandIn {
         directory: &str,
         listener: &TcpListener,
     ) -> Self {
-        let database = std::fs::OpenOptions::new().append(true).open(store.database()).expect("the store's file");
+        let database =
+            std::fs::OpenOptions::new().append(true).open(store.database()).expect("the store's file");
         let socket = listener.as_fd().try_clone_to_owned().expect("a second handle of the socket");
         let mut command = Command::new(store.program());
         if invocation == Invocation::Serve {
