@@ -64,6 +64,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Passes on what a pin has moved.
     pub tell: Tell,
+    /// Whether it looks for processes that nobody named: else one it does not know is none it cannot reach.
+    pub scans: bool,
     /// Where this daemon is bound.
     pub own_address: SocketAddr,
 }

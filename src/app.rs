@@ -171,6 +171,7 @@ impl App {
                 let herald = herald.clone();
                 Arc::new(move |news| herald.cry(news))
             },
+            scans: config.discovery.scan,
             own_address: address,
         });
         let unreachable_owner = match config.routing.unreachable_owner {

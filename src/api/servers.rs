@@ -50,7 +50,7 @@ pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Answer {
     let wanted: Wanted = query(&uri)?;
     let servers = aside(move || {
         let mut servers = reachable(&api.registry, wanted.sessions.unwrap_or(true));
-        if wanted.unreachable.unwrap_or(false) {
+        if wanted.unreachable.unwrap_or(false) && api.scans {
             servers.extend(unreachable(&api));
         }
         servers

@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proxy", &["domain", "events", "guard", "opencode", "registry"]),
     ("metrics", &["domain"]),
     ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registry"]),
-    ("front", &["api", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
+    ("front", &["api", "domain", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
     ("cli", &["api", "config", "domain", "state_dir"]),
     (
         "app",

@@ -173,6 +173,7 @@ impl Town {
             ready: Readiness::new(self.ready.subscribe(), watch::Sender::new(true).subscribe()),
             metrics: Arc::clone(&self.metrics),
             tell: Arc::new(move |news| told.lock().push(news)),
+            scans: true,
             own_address: "127.0.0.1:4747".parse().unwrap(),
         })
     }
