@@ -8,12 +8,14 @@
 
 mod architecture;
 mod at_most_once;
+mod bad_input;
 mod death;
 mod fidelity;
 mod lists;
 mod restart;
 mod routing;
 mod streaming;
+mod streams;
 mod support;
 
 mod support_keeps_its_promises;
