@@ -56,7 +56,7 @@ async fn an_attached_terminal_that_names_no_project_approves_for_the_default_ser
 async fn ask(server: &OpenCode, directory: &Path) -> String {
     let created = format!("/session?directory={}", directory.display());
     let session = server.post(&created, &json!({})).await["id"].as_str().unwrap().to_owned();
-    let mut events = crate::support::sse::EventStream::open(server.url() + "/global/event").await;
+    let mut events = server.global_events().await;
     let turn = server.request("POST", &format!("/session/{session}/prompt_async")).json(&prompt("ASK"));
     assert_eq!(turn.send().await.unwrap().status(), 204);
     events.expect(|event| event.kind() == "permission.asked" && event.session() == session).await;

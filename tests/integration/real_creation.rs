@@ -5,7 +5,6 @@ use serde_json::json;
 use crate::support::{
     daemon::Daemon,
     opencode::{prompt, shared},
-    sse::EventStream,
 };
 
 /// Often enough that a race between the answer and the event would show.
@@ -16,8 +15,8 @@ async fn a_session_that_was_just_created_takes_a_turn_at_once() {
     let shared = shared().await;
     let daemon = Daemon::start(shared.urls()).await;
     let mut streams = [
-        EventStream::open(shared.lower.url() + "/global/event").await,
-        EventStream::open(shared.higher.url() + "/global/event").await,
+        shared.lower.events().await,
+        shared.higher.events().await,
     ];
     for time in 0..TIMES {
         let creator = [&shared.lower, &shared.higher][time % 2];
@@ -36,7 +35,7 @@ async fn a_session_that_was_just_forked_takes_a_turn_at_once_where_its_origin_ru
     let shared = shared().await;
     let daemon = Daemon::start(shared.urls()).await;
     for (owner, _) in shared.both_ways() {
-        let mut stream = EventStream::open(owner.url() + "/global/event").await;
+        let mut stream = owner.events().await;
         let request = daemon.request("POST", "/session").header("x-pointsman-server", owner.address());
         let origin = daemon.send(request.json(&json!({"title": "origin"}))).await;
         let origin = origin.json()["id"].as_str().unwrap().to_owned();

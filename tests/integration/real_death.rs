@@ -19,6 +19,7 @@ async fn a_killed_owner_is_noticed_within_a_second_and_replaced_in_the_next_requ
     let (mut one, mut two) =
         tokio::join!(OpenCode::start(&store, &project), OpenCode::start(&store, &project));
     let daemon = Daemon::start([one.url(), two.url()]).await;
+    daemon.hears(&one).await;
 
     // Made out of band; its row is known and its owner learned before the owner dies.
     let session = one.create_session().await;

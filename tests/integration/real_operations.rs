@@ -19,6 +19,9 @@ const CONCERN_NOTHING: [&str; 6] = [
 /// The parameters that name what one process owns.
 const OWNED: [&str; 5] = ["{sessionID}", "{requestID}", "{permissionID}", "{ptyID}", "{attemptID}"];
 
+/// Its parameter has a name that means something else elsewhere.
+const WORKSPACE: &str = "/experimental/workspace/{id}";
+
 /// The operations of the version the tests run.
 const OPERATIONS: usize = 188;
 
@@ -40,11 +43,14 @@ async fn every_documented_operation_is_known_by_what_it_is_about() {
             }
             // `{…}` stands where clients write an id, and is taken for one.
             let about = match subject {
-                Subject::Session { id, .. } | Subject::Request { id, .. } => Some(id),
-                Subject::Terminal { id } | Subject::Workspace { id } => Some(id),
+                Subject::Session { id, .. }
+                | Subject::Request { id, .. }
+                | Subject::Terminal { id }
+                | Subject::Workspace { id } => Some(id),
                 _ => None,
             };
-            let names = path.split('/').rfind(|part| OWNED.contains(part));
+            let owned = |part: &&str| OWNED.contains(part) || (*part == "{id}" && path == WORKSPACE);
+            let names = path.split('/').rfind(owned);
             assert_eq!(about, names, "{method} {path}");
         }
     }

@@ -15,7 +15,7 @@ use crate::support::{
     daemon::{Answer, Daemon},
     eventually::eventually,
     opencode::{OpenCode, Shared, prompt, shared},
-    sse::EventStream,
+    sse::{EventStream, Received},
 };
 
 /// As short as the configuration allows.
@@ -168,7 +168,7 @@ impl After {
 
 /// Makes the stranger tell that a session it never ran is idle, and waits until pointsman has heard it.
 async fn forge_idle(daemon: &Daemon, stranger: &OpenCode, session: &str) {
-    let mut direct = EventStream::open(stranger.url() + "/global/event").await;
+    let mut direct = stranger.events().await;
     let mut merged = daemon.events("/global/event").await;
     assert_eq!(stranger.post(&format!("/session/{session}/abort"), &json!({})).await, true);
     direct.expect(|event| event.kind() == "session.idle" && event.session() == session).await;
@@ -278,20 +278,21 @@ struct Streams {
 
 impl Streams {
     async fn open(owner: &OpenCode, stranger: &OpenCode) -> Self {
-        let open = |server: &OpenCode| EventStream::open(server.url() + "/global/event");
-        let (owner, stranger) = tokio::join!(open(owner), open(stranger));
+        let (owner, stranger) = tokio::join!(owner.events(), stranger.events());
         Self { owner, stranger }
     }
 
     async fn stranger_told_nothing_of(&mut self, session: &str, stranger: &OpenCode) {
         let later = stranger.create_session().await;
-        let told = |event: &crate::support::sse::Received| event.data.to_string().contains(session);
+        let told = |event: &Received| event.data.to_string().contains(session);
         self.stranger.until(|event| is(event, "session.created", &later), told).await;
     }
 }
 
 async fn daemon(shared: &Shared) -> Daemon {
-    Daemon::builder().servers(shared.urls()).env("POINTSMAN_TICK", TICK).start().await
+    let daemon = Daemon::builder().servers(shared.urls()).env("POINTSMAN_TICK", TICK).start().await;
+    tokio::join!(daemon.hears(&shared.lower), daemon.hears(&shared.higher));
+    daemon
 }
 
 /// Waits until pointsman knows the owner from the owner's own stream, as it does a moment after the session is made.
@@ -310,7 +311,7 @@ fn went_to(answer: &Answer, owner: &OpenCode) {
     assert_eq!(answer.server(), owner.address(), "{answer:?}");
 }
 
-fn is(event: &crate::support::sse::Received, kind: &str, session: &str) -> bool {
+fn is(event: &Received, kind: &str, session: &str) -> bool {
     event.kind() == kind && event.session() == session
 }
 
