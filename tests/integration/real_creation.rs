@@ -14,10 +14,7 @@ const TIMES: usize = 20;
 async fn a_session_that_was_just_created_takes_a_turn_at_once() {
     let shared = shared().await;
     let daemon = Daemon::start(shared.urls()).await;
-    let mut streams = [
-        shared.lower.events().await,
-        shared.higher.events().await,
-    ];
+    let mut streams = [shared.lower.events().await, shared.higher.events().await];
     for time in 0..TIMES {
         let creator = [&shared.lower, &shared.higher][time % 2];
         let request = daemon.request("POST", "/session").header("x-pointsman-server", creator.address());
