@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, header::AUTHORIZATION};
+use http::{
+    HeaderValue, Method, Request,
+    header::{AUTHORIZATION, HOST},
+};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{
@@ -21,6 +24,11 @@ impl Ask for Forwarder {
         *request.uri_mut() =
             asked.path_and_query.parse().map_err(|error: http::uri::InvalidUri| broke(&error))?;
         *request.headers_mut() = asked.headers;
+        // Nobody's host to pass on where no client asked; without one a server refuses.
+        if !request.headers().contains_key(HOST) {
+            let host = HeaderValue::from_str(&server.address.authority).map_err(|error| broke(&error))?;
+            request.headers_mut().insert(HOST, host);
+        }
         if let Some(authorization) = upstream.authorization() {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }

@@ -13,6 +13,7 @@ pub mod opencode;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod screen;
 pub mod sse;
 pub mod town;
 pub mod wire;

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::{
     eventually::{eventually, patiently},
+    opencode::OpenCode,
     process::Process,
     sse::EventStream,
 };
@@ -137,6 +138,24 @@ impl Daemon {
             if up == count { Ok(servers) } else { Err(servers) }
         })
         .await
+    }
+
+    /// Waits until it hears what this server tells, which is a moment after it is ready: a session that was made before
+    /// is one that anybody could own.
+    pub async fn hears(&self, server: &OpenCode) {
+        eventually("pointsman hearing a server", || async {
+            let session = server.create_session().await;
+            let mut known = Value::Null;
+            for _ in 0..20 {
+                known = self.explain(&session).await;
+                if known["evidence"] == "emitted" {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+            Err(known)
+        })
+        .await;
     }
 
     /// `GET /sessions/{id}`: the owner, the claims and the reason.

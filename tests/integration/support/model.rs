@@ -3,14 +3,7 @@
 //! Words in the last message select the script: `SLOW` streams small pieces until the test lets it end, `ASK` calls
 //! the `bash` tool (which the agent's configuration makes ask for permission), anything else is a short answer.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Json, Router, body::Body, extract::State, http::header, response::IntoResponse, routing::post};
 use bytes::Bytes;
@@ -36,7 +29,7 @@ struct Shared {
     prompts: Mutex<Vec<String>>,
     asked: watch::Sender<usize>,
     released: watch::Sender<Vec<String>>,
-    running: AtomicUsize,
+    running: Mutex<Vec<String>>,
     ended: watch::Sender<usize>,
 }
 
@@ -48,7 +41,7 @@ impl Model {
             prompts: Mutex::default(),
             asked: watch::Sender::new(0),
             released: watch::Sender::default(),
-            running: AtomicUsize::new(0),
+            running: Mutex::default(),
             ended: watch::Sender::new(0),
         });
         let routes = Router::new().route("/v1/chat/completions", post(complete)).with_state(shared.clone());
@@ -81,7 +74,7 @@ impl Model {
 
     /// How many answers are being streamed.
     pub fn running(&self) -> usize {
-        self.shared.running.load(Ordering::SeqCst)
+        self.shared.running.lock().len()
     }
 
     /// Waits until no answer is being streamed: an aborted turn has hung up.
@@ -89,6 +82,13 @@ impl Model {
         let mut ended = self.shared.ended.subscribe();
         let idle = ended.wait_for(|_| self.running() == 0);
         patiently("the end of the model's answers", idle).await.expect("the model lives");
+    }
+
+    /// The same for the answers to prompts that contain `text`, where other tests use the model as well.
+    pub async fn wait_until_hung_up(&self, text: &str) {
+        let mut ended = self.shared.ended.subscribe();
+        let idle = ended.wait_for(|_| !self.shared.running.lock().iter().any(|prompt| prompt.contains(text)));
+        patiently(&format!("the end of the answer to {text:?}"), idle).await.expect("the model lives");
     }
 }
 
@@ -115,7 +115,7 @@ async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<Value>)
         Script::Short
     };
     let released = shared.released.subscribe();
-    let running = Running::new(shared);
+    let running = Running::new(shared, &text);
     (
         [(header::CONTENT_TYPE, "text/event-stream")],
         Body::from_stream(pieces(script, text, released, running)),
@@ -179,18 +179,25 @@ fn end(reason: &str) -> Bytes {
 }
 
 /// Counts one answer while it is being streamed, however it ends.
-struct Running(Arc<Shared>);
+struct Running {
+    shared: Arc<Shared>,
+    prompt: String,
+}
 
 impl Running {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.running.fetch_add(1, Ordering::SeqCst);
-        Self(shared)
+    fn new(shared: Arc<Shared>, prompt: &str) -> Self {
+        shared.running.lock().push(prompt.to_owned());
+        Self { shared, prompt: prompt.to_owned() }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
-        self.0.ended.send_modify(|count| *count += 1);
+        let mut running = self.shared.running.lock();
+        if let Some(place) = running.iter().position(|prompt| *prompt == self.prompt) {
+            running.swap_remove(place);
+        }
+        drop(running);
+        self.shared.ended.send_modify(|count| *count += 1);
     }
 }

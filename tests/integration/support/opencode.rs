@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command as StdCommand,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ use super::{
     model::Model,
     ports::free_port,
     process::Process,
+    sse::{EventStream, Received},
 };
 
 /// Two cores carry two starting servers; more only wait for each other.
@@ -221,6 +223,27 @@ impl OpenCode {
     pub async fn create_session(&self) -> String {
         let session = self.post("/session", &json!({})).await;
         session["id"].as_str().expect("a session has an id").to_owned()
+    }
+
+    /// The events of this server's own directory, from now on.
+    pub async fn events(&self) -> EventStream {
+        let path = format!("/event?directory={}", self.directory.display());
+        let mut stream = EventStream::open_with(self.request("GET", &path)).await;
+        stream.expect_kind("server.connected").await;
+        stream
+    }
+
+    /// All events of this server, from now on. OpenCode says `server.connected` on this stream some milliseconds
+    /// before it listens to itself, so this waits for an event of its own making.
+    pub async fn global_events(&self) -> EventStream {
+        let mut stream = EventStream::open_with(self.request("GET", "/global/event")).await;
+        loop {
+            let session = self.create_session().await;
+            let created = |event: &Received| event.kind() == "session.created" && event.session() == session;
+            if stream.hears_within(Duration::from_millis(300), created).await {
+                return stream;
+            }
+        }
     }
 
     /// Sends a turn straight to this server and waits for its end; gives the message.

@@ -102,6 +102,19 @@ impl EventStream {
         self.until(wanted, |_| false).await
     }
 
+    /// Whether such an event comes within `time`.
+    pub async fn hears_within(&mut self, time: Duration, wanted: impl Fn(&Received) -> bool) -> bool {
+        let heard = async {
+            while let Some(event) = self.take().await {
+                if wanted(&event) {
+                    return true;
+                }
+            }
+            false
+        };
+        tokio::time::timeout(time, heard).await.unwrap_or(false)
+    }
+
     /// Reads on until an event of this type.
     pub async fn expect_kind(&mut self, kind: &str) -> Received {
         self.expect(|event| event.kind() == kind).await

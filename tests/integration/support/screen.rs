@@ -1,0 +1,111 @@
+//! A terminal program as a person runs it: on a screen of its own (`tmux`), typed at and read.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{
+    eventually::{eventually, patiently},
+    opencode::{Store, binary},
+    process::Process,
+};
+
+/// Wide and high enough for all of a dialogue.
+const SIZE: [&str; 4] = ["-x", "120", "-y", "40"];
+
+/// One program on one screen. Dropped, the screen is closed, which hangs the program up.
+pub struct Screen {
+    tmux: Process,
+    pid: u32,
+    directory: TempDir,
+}
+
+impl Screen {
+    /// Runs `opencode` with `arguments` in `directory`, and waits until it has drawn its prompt.
+    pub async fn opencode(store: &Store, directory: &Path, arguments: &[&str]) -> Self {
+        let program = binary().display().to_string();
+        let words: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().copied()).collect();
+        let screen = Self::start(store, directory, &words).await;
+        screen.wait_for("ctrl+p commands").await;
+        screen
+    }
+
+    async fn start(store: &Store, directory: &Path, words: &[&str]) -> Self {
+        let own = TempDir::with_prefix("pointsman-screen-").expect("a temporary directory");
+        let mut server = tmux(&own);
+        // In the foreground, so that it is our child and ends with us.
+        server.arg("-D").envs(store.environment());
+        let tmux_process = Process::start("tmux", &server);
+        let mut begin = tmux(&own);
+        begin.args(["new-session", "-d", "-P", "-F", "#{pane_pid}"]).args(SIZE).arg("-c").arg(directory);
+        begin.arg("--").args(words);
+        let pid = eventually("a screen", || async {
+            let output = begin_again(&begin).output().await.map_err(|error| error.to_string())?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            text.trim().parse().map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
+        })
+        .await;
+        Self { tmux: tmux_process, pid, directory: own }
+    }
+
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Types text as it stands.
+    pub async fn type_text(&self, text: &str) {
+        self.run(&["send-keys", "-l", text]).await;
+    }
+
+    /// Presses a key by the name that `tmux` has for it: `Enter`, `C-p`.
+    pub async fn press(&self, key: &str) {
+        self.run(&["send-keys", key]).await;
+    }
+
+    /// What stands on the screen.
+    pub async fn text(&self) -> String {
+        self.run(&["capture-pane", "-p"]).await
+    }
+
+    /// Waits until `text` stands on the screen.
+    pub async fn wait_for(&self, text: &str) {
+        eventually(&format!("{text:?} on the screen"), || async {
+            let shown = self.text().await;
+            if shown.contains(text) { Ok(()) } else { Err(shown) }
+        })
+        .await;
+    }
+
+    /// Switches OpenCode's automatic approval of permissions on, as a person does: by its palette of commands.
+    pub async fn approve_everything(&self) {
+        self.press("C-p").await;
+        self.wait_for("Search").await;
+        self.type_text("auto-approve").await;
+        self.wait_for("Enable auto-approve permissions").await;
+        self.press("Enter").await;
+        self.wait_for("Build auto").await;
+    }
+
+    async fn run(&self, arguments: &[&str]) -> String {
+        let output = patiently("tmux", tmux(&self.directory).args(arguments).output()).await;
+        let output = output.expect("tmux is installed");
+        assert!(output.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// `tmux` without anybody's configuration, on a socket that only this screen has.
+fn tmux(directory: &TempDir) -> Command {
+    let mut command = Command::new("tmux");
+    command.arg("-f/dev/null").arg("-S").arg(directory.path().join("socket"));
+    command
+}
+
+/// The same command once more: `Command` cannot be cloned.
+fn begin_again(command: &Command) -> Command {
+    let mut again = Command::new(command.as_std().get_program());
+    again.args(command.as_std().get_args());
+    again
+}
