@@ -107,7 +107,7 @@ impl Front {
 
     /// Whose process is at the other end, asked once for each connection, and only where it matters.
     fn user_of(&self, stream: &TcpStream, peer: SocketAddr) -> PeerUser {
-        if !self.user_check || !peer.ip().to_canonical().is_loopback() {
+        if !self.user_check || !self.machine.tells_peers() || !peer.ip().to_canonical().is_loopback() {
             return PeerUser::Unknown;
         }
         let (Ok(local), Some(own)) = (stream.local_addr(), self.machine.uid()) else {

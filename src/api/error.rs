@@ -122,7 +122,8 @@ pub fn refusal(refusal: &Refusal) -> Response<AnswerBody> {
         | Refusal::OriginUnknown(_)
         | Refusal::CrossSite
         | Refusal::OtherUser
-        | Refusal::UserUnknown => StatusCode::FORBIDDEN,
+        | Refusal::UserUnknown
+        | Refusal::UserHidden => StatusCode::FORBIDDEN,
         Refusal::TokenNeeded => StatusCode::UNAUTHORIZED,
         Refusal::Loop => StatusCode::LOOP_DETECTED,
     };
@@ -287,6 +288,7 @@ mod tests {
             (refusal(&Refusal::TokenNeeded), 401, "UnauthorizedError"),
             (refusal(&Refusal::OtherUser), 403, "UserRefusedError"),
             (refusal(&Refusal::UserUnknown), 403, "UserRefusedError"),
+            (refusal(&Refusal::UserHidden), 403, "UserRefusedError"),
             (refusal(&Refusal::Loop), 508, "LoopDetectedError"),
             (route_error(&RouteError::NoServer), 503, "NoServerError"),
             (route_error(&RouteError::NoServerOfStore { session: session() }), 503, "NoServerOfStoreError"),

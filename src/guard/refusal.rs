@@ -31,6 +31,12 @@ pub enum Refusal {
          password: set POINTSMAN_TOKEN to use it"
     )]
     UserUnknown,
+    /// No process could be found at the other end, though the system tells such things.
+    #[error(
+        "no process was found at the other end of this connection, so it cannot be let in without a token: connect \
+         without binding to a network device, or set POINTSMAN_TOKEN"
+    )]
+    UserHidden,
     /// The request has been here before, or through too many like us.
     #[error("the request came back to a pointsman it had already passed; a server URL points at a pointsman")]
     Loop,
@@ -44,7 +50,7 @@ impl Refusal {
             Self::HostUnknown(_) => "HostUnknownError",
             Self::OriginUnknown(_) | Self::CrossSite => "OriginRefusedError",
             Self::TokenNeeded => "UnauthorizedError",
-            Self::OtherUser | Self::UserUnknown => "UserRefusedError",
+            Self::OtherUser | Self::UserUnknown | Self::UserHidden => "UserRefusedError",
             Self::Loop => "LoopDetectedError",
         }
     }

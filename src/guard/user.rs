@@ -12,18 +12,21 @@ pub enum PeerUser {
     Same,
     /// Another one.
     Other,
-    /// It cannot be known: not on Linux, in another namespace, or the socket is gone already.
+    /// Nobody's that could be found, though the system tells such things: the socket is closed already, or hides (one
+    /// bound to a network device does not show under its addresses).
+    Nobody,
+    /// The system does not tell.
     Unknown,
 }
 
 impl PeerUser {
-    /// Judges the owner of the peer's socket, as the kernel gives it, against the daemon's own user.
+    /// Judges the owner of the peer's socket, as a kernel that tells gives it, against the daemon's own user.
     ///
     /// Root counts as the same: it reads any process's memory and any file already, and a refusal would protect
     /// nothing.
     pub fn of(peer: Option<u32>, own: u32) -> Self {
         match peer {
-            None => Self::Unknown,
+            None => Self::Nobody,
             Some(0) => Self::Same,
             Some(peer) if peer == own => Self::Same,
             Some(_) => Self::Other,
@@ -36,8 +39,9 @@ impl PeerUser {
 pub(super) fn check(user: PeerUser, user_check: bool, passwords_behind: bool) -> Result<(), Refusal> {
     match (user, user_check) {
         (PeerUser::Other, true) => Err(Refusal::OtherUser),
-        (PeerUser::Other, false) | (PeerUser::Unknown, _) if passwords_behind => Err(Refusal::UserUnknown),
-        (PeerUser::Same | PeerUser::Unknown, _) | (PeerUser::Other, false) => Ok(()),
+        (PeerUser::Nobody, true) => Err(Refusal::UserHidden),
+        (PeerUser::Other | PeerUser::Nobody, false) | (PeerUser::Unknown, _) if passwords_behind => Err(Refusal::UserUnknown),
+        (PeerUser::Same | PeerUser::Unknown, _) | (PeerUser::Other | PeerUser::Nobody, false) => Ok(()),
     }
 }
 
@@ -51,7 +55,7 @@ mod tests {
         assert_eq!(PeerUser::of(Some(0), 1000), PeerUser::Same);
         assert_eq!(PeerUser::of(Some(1001), 1000), PeerUser::Other);
         assert_eq!(PeerUser::of(Some(1001), 0), PeerUser::Other);
-        assert_eq!(PeerUser::of(None, 1000), PeerUser::Unknown);
+        assert_eq!(PeerUser::of(None, 1000), PeerUser::Nobody);
     }
 
     #[test]
@@ -61,6 +65,14 @@ mod tests {
             assert_eq!(check(PeerUser::Same, true, passwords), Ok(()));
             assert_eq!(check(PeerUser::Same, false, passwords), Ok(()));
         }
+    }
+
+    #[test]
+    fn who_hides_from_a_system_that_tells_is_refused() {
+        for passwords in [false, true] {
+            assert_eq!(check(PeerUser::Nobody, true, passwords), Err(Refusal::UserHidden));
+        }
+        assert_eq!(check(PeerUser::Nobody, false, false), Ok(()));
     }
 
     #[test]

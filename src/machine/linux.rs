@@ -328,6 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_found_behind_a_socket_bound_to_a_device() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = tokio::net::TcpSocket::new_v4().unwrap();
+        client.bind_device(Some(b"lo")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _client = runtime.block_on(client.connect(listener.local_addr().unwrap())).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        // The guard must not take this for "the system cannot tell": any user can do it.
+        assert_eq!(user_behind(&accepted), None);
+    }
+
+    #[test]
     fn a_socket_that_listens_where_the_client_would_be_is_not_the_client() {
         let own = TcpListener::bind("127.0.0.1:0").unwrap();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
