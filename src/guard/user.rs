@@ -40,7 +40,9 @@ pub(super) fn check(user: PeerUser, user_check: bool, passwords_behind: bool) ->
     match (user, user_check) {
         (PeerUser::Other, true) => Err(Refusal::OtherUser),
         (PeerUser::Nobody, true) => Err(Refusal::UserHidden),
-        (PeerUser::Other | PeerUser::Nobody, false) | (PeerUser::Unknown, _) if passwords_behind => Err(Refusal::UserUnknown),
+        (PeerUser::Other | PeerUser::Nobody, false) | (PeerUser::Unknown, _) if passwords_behind => {
+            Err(Refusal::UserUnknown)
+        }
         (PeerUser::Same | PeerUser::Unknown, _) | (PeerUser::Other | PeerUser::Nobody, false) => Ok(()),
     }
 }

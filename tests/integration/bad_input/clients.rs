@@ -99,7 +99,11 @@ async fn what_is_no_request_is_refused_and_the_next_one_answered() {
         stream.write_all(request.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let answer = crate::support::wire::rest(&mut stream).await;
-        assert!(answer.status() == 0 || (400..500).contains(&answer.status()), "{request:?}: {}", answer.text());
+        assert!(
+            answer.status() == 0 || (400..500).contains(&answer.status()),
+            "{request:?}: {}",
+            answer.text()
+        );
     }
     assert_eq!(fake.requests().len(), before, "nonsense was passed on");
     assert_well(&daemon).await;
@@ -156,15 +160,20 @@ async fn a_body_that_stops_half_way_reaches_no_server_as_a_whole_one() {
     let session = fake.create_session().id;
     daemon.wait_for_owner(&session, &fake, "emitted").await;
     let host = daemon.address();
-    for framing in ["content-length: 100\r\n\r\n{\"parts\":[]}", "transfer-encoding: chunked\r\n\r\nc\r\n{\"parts\":[]}\r\n"] {
+    for framing in [
+        "content-length: 100\r\n\r\n{\"parts\":[]}",
+        "transfer-encoding: chunked\r\n\r\nc\r\n{\"parts\":[]}\r\n",
+    ] {
         let mut client = connect(host).await;
         let head = format!("POST /session/{session}/message HTTP/1.1\r\nhost: {host}\r\n{framing}");
         client.write_all(head.as_bytes()).await.unwrap();
         fake.wait_for(|request| request.is("POST /session/*") && request.outcome == Outcome::Open).await;
         drop(client);
         fake.wait_for(|request| request.is("POST /session/*") && request.outcome == Outcome::Abandoned).await;
-        fake.wait_for(|_| !fake.requests().iter().any(|request| request.is("POST *") && request.outcome == Outcome::Open))
-            .await;
+        fake.wait_for(|_| {
+            !fake.requests().iter().any(|request| request.is("POST *") && request.outcome == Outcome::Open)
+        })
+        .await;
     }
     assert!(fake.turns_run().is_empty());
     assert_well(&daemon).await;

@@ -26,7 +26,8 @@ async fn a_server_that_answers_its_page_to_everything_is_no_agent() {
     let page = raw_server(|_| Some(answer("text/html", "<!doctype html><p>hello</p>"))).await;
     let broken = raw_server(|_| Some(answer("application/json", "{\"healthy\":tr"))).await;
     let silent = raw_server(|_| Some(Vec::new())).await;
-    let teapot = raw_server(|_| Some(b"HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\n\r\n".to_vec())).await;
+    let teapot =
+        raw_server(|_| Some(b"HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\n\r\n".to_vec())).await;
     let noise = raw_server(|_| Some(vec![0xff; 4000])).await;
     let store = FakeStore::new();
     let fake = FakeServer::serve(&store, &store.directory("a")).await;
@@ -136,7 +137,11 @@ async fn sessions_listed_twice_and_clocks_in_the_future_confuse_nobody() {
     let list = json!([{"id": "ses_twice", "directory": directory, "title": "a", "time": {"created": 1, "updated": 5}},
         {"id": "ses_twice", "directory": directory, "title": "b", "time": {"created": 1, "updated": 9}},
         {"id": "ses_far", "directory": directory, "title": "c", "time": {"created": 1e300, "updated": -5}}]);
-    fake.fault_times("/experimental/session", 1, Fault::Answer(200, "application/json", list.to_string().into()));
+    fake.fault_times(
+        "/experimental/session",
+        1,
+        Fault::Answer(200, "application/json", list.to_string().into()),
+    );
     let daemon = start(Daemon::builder(), &[&fake]).await;
     acquainted(&[&fake]).await;
     fake.begin_turn(&future.id, "hello");

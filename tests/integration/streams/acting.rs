@@ -134,9 +134,8 @@ async fn an_idle_of_a_server_that_never_ran_the_turn_is_withheld_while_another_d
     let mut stream = town.listen(None, &[], "?attention=all").await;
     town.two.forge_idle(&session);
     town.two.emit(town.two.directory(), "test.marker", json!({}));
-    let is_idle = |event: &Received| {
-        event.kind() == "session.idle" || event.properties()["status"]["type"] == "idle"
-    };
+    let is_idle =
+        |event: &Received| event.kind() == "session.idle" || event.properties()["status"]["type"] == "idle";
     stream.until(|event| event.kind() == "test.marker", is_idle).await;
     // The true one passes, and so does one when nobody is busy.
     town.one.finish(&session);

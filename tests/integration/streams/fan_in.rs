@@ -84,9 +84,10 @@ async fn each_sessions_events_come_in_their_order_none_missing_none_twice() {
             while !over(stream) {
                 stream.next().await;
             }
-            let deltas = stream.seen().iter().filter(|event| {
-                event.kind() == "message.part.delta" && event.session() == session
-            });
+            let deltas = stream
+                .seen()
+                .iter()
+                .filter(|event| event.kind() == "message.part.delta" && event.session() == session);
             let deltas: Vec<&str> = deltas.filter_map(|event| event.properties()["delta"].as_str()).collect();
             let numbers: Vec<&str> = deltas.into_iter().filter(|delta| *delta != "hello ").collect();
             assert_eq!(numbers, wanted);
@@ -136,7 +137,11 @@ async fn a_cut_between_us_and_a_server_goes_unnoticed_by_clients() {
     let daemon = pair.daemon().await;
     let mut events = daemon.events("/global/event").await;
     for round in 0..3 {
-        if round % 2 == 0 { pair.low.cut_streams() } else { pair.low.finish_streams() }
+        if round % 2 == 0 {
+            pair.low.cut_streams()
+        } else {
+            pair.low.finish_streams()
+        }
         pair.low.wait_for(|_| pair.low.requests_to("GET /global/event").len() == round + 2).await;
         pair.low.wait_for_streams(1).await;
         pair.low.emit(&pair.directory, "test.marker", json!({"round": round}));
