@@ -29,7 +29,7 @@ fn assert_refused(answer: &Raw, status: u16, name: &str) {
 #[tokio::test]
 async fn a_name_that_is_not_ours_is_refused_whoever_it_points_at() {
     let (fake, daemon) = one().await;
-    let before = fake.requests().len();
+    let before = fake.passed_on().len();
     for line in ["GET /session", "POST /session", "GET /global/event", "GET /servers", "GET /healthz", "GET /"] {
         for host in ["evil.example", "evil.example:4747", "localhost.evil.example", "0.0.0.0", "192.0.2.1"] {
             assert_refused(&ask(&daemon, line, &format!("host: {host}\r\n")).await, 403, "HostUnknownError");
@@ -37,7 +37,7 @@ async fn a_name_that_is_not_ours_is_refused_whoever_it_points_at() {
     }
     let absolute = ask(&daemon, "GET http://evil.example/session", "host: localhost\r\n").await;
     assert_refused(&absolute, 403, "HostUnknownError");
-    assert_eq!(fake.requests().len(), before);
+    assert_eq!(fake.passed_on().len(), before);
     for host in ["localhost", "127.0.0.1", "[::1]:80"] {
         assert_eq!(ask(&daemon, "GET /config", &format!("host: {host}\r\n")).await.status(), 200, "{host}");
     }
@@ -55,7 +55,7 @@ async fn a_name_that_the_configuration_allows_is_ours() {
 #[tokio::test]
 async fn a_page_of_another_site_writes_nothing_and_reads_nothing() {
     let (fake, daemon) = one().await;
-    let before = fake.requests().len();
+    let before = fake.passed_on().len();
     for line in ["POST /session", "DELETE /session/ses_1", "GET /session", "GET /global/event", "PUT /sessions/ses_1/owner"] {
         for origin in ["https://evil.example", "null", "http://localhost.evil.example", "http://192.0.2.1"] {
             let answer = ask(&daemon, line, &format!("host: localhost\r\norigin: {origin}\r\n")).await;
@@ -64,7 +64,7 @@ async fn a_page_of_another_site_writes_nothing_and_reads_nothing() {
         let answer = ask(&daemon, line, "host: localhost\r\nsec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\n").await;
         assert_refused(&answer, 403, "OriginRefusedError");
     }
-    assert_eq!(fake.requests().len(), before);
+    assert_eq!(fake.passed_on().len(), before);
 }
 
 #[tokio::test]
@@ -79,14 +79,14 @@ async fn a_page_of_this_machine_may_read_and_write_and_see_our_headers() {
     let passed = ask(&daemon, "GET /config", headers).await;
     let exposed = passed.headers("access-control-expose-headers").join(",").to_lowercase();
     assert!(exposed.contains("x-pointsman-server"), "{}", passed.text());
-    let before = fake.requests().len();
+    let before = fake.passed_on().len();
     let preflight = "host: localhost\r\norigin: http://localhost:3000\r\naccess-control-request-method: POST\r\n\
                      access-control-request-headers: content-type,x-opencode-directory\r\n";
     let answer = ask(&daemon, "OPTIONS /session", preflight).await;
     assert_eq!((answer.status(), answer.body()), (204, &b""[..]));
     assert_eq!(answer.headers("access-control-allow-origin"), ["http://localhost:3000"]);
     assert!(answer.headers("access-control-allow-headers").join(",").contains("x-opencode-directory"));
-    assert_eq!(fake.requests().len(), before, "a preflight was passed on");
+    assert_eq!(fake.passed_on().len(), before, "a preflight was passed on");
     let foreign = preflight.replace("http://localhost:3000", "https://evil.example");
     assert_refused(&ask(&daemon, "OPTIONS /session", &foreign).await, 403, "OriginRefusedError");
 }
