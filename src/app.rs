@@ -249,9 +249,13 @@ async fn housekeeping(dispatch: Arc<Dispatch>, sync: Sync, stop: CancellationTok
     let begun = Instant::now();
     let mut changes = dispatch.registry.servers.changes();
     let mut tick = tokio::time::interval(HOUSEKEEPING);
+    let mut first_round = dispatch.first_round.clone();
     loop {
-        let default = dispatch.router.default_server();
-        dispatch.hub.set_default_directory(default.and_then(|server| server.directory.clone()));
+        // Once chosen it stays, so the choice waits for all that were there, not for whoever answered first.
+        if *first_round.borrow_and_update() {
+            let default = dispatch.router.default_server();
+            dispatch.hub.set_default_directory(default.and_then(|server| server.directory.clone()));
+        }
         let servers = dispatch.registry.servers.now();
         let passwords =
             servers.iter().any(|server| server.credentials.is_some() || server.state == State::Locked);

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::Router as Endpoints;
-use http::{Method, Request, Response, StatusCode, Uri, header::ORIGIN, request::Parts};
+use http::{Method, Request, Response, StatusCode, Uri, header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN}, request::Parts};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -84,7 +84,7 @@ impl Dispatch {
     pub async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<AnswerBody> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
-        let origin = parts.headers.get(ORIGIN).cloned();
+        let mut origin = parts.headers.get(ORIGIN).cloned();
         let (decision, mut response) = match self.guard.check(&parts, &connection.peer) {
             Ok(Admitted::Request) => {
                 if self.has_token {
@@ -93,12 +93,22 @@ impl Dispatch {
                 self.admitted(parts, body, connection).await
             }
             Ok(Admitted::Preflight) => (Decision::Own, preflight(&parts)),
-            Err(refusal) => (Decision::Refused, error::refusal(&refusal)),
+            Err(refusal) => {
+                if !refusal.is_for_a_trusted_page() {
+                    origin = None;
+                }
+                (Decision::Refused, error::refusal(&refusal))
+            }
         };
         self.metrics.decided(decision);
         self.metrics.answered(decision, response.status(), begun.elapsed());
         if origin.is_some() {
-            cors::allow(origin.as_ref(), response.headers_mut());
+            let headers = response.headers_mut();
+            let server_has_spoken = headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
+            cors::allow(origin.as_ref(), headers);
+            if !server_has_spoken {
+                headers::expose(headers);
+            }
         }
         response
     }

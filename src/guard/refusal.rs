@@ -54,6 +54,12 @@ impl Refusal {
             Self::Loop => "LoopDetectedError",
         }
     }
+
+    /// Whether the web page behind the request, if there is one, had been let in before this refused it. No other may
+    /// read the refusal: it would learn that we are here.
+    pub fn is_for_a_trusted_page(&self) -> bool {
+        matches!(self, Self::TokenNeeded | Self::OtherUser | Self::UserUnknown)
+    }
 }
 
 /// A header's text for a sentence: what a stranger sent is cut short.

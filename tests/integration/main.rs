@@ -9,7 +9,9 @@
 mod architecture;
 mod at_most_once;
 mod bad_input;
+mod command_line;
 mod death;
+mod endpoints;
 mod fidelity;
 mod lists;
 mod real_attached;
@@ -24,6 +26,7 @@ mod real_quiet;
 mod real_terminal;
 mod restart;
 mod routing;
+mod safety;
 mod streaming;
 mod streams;
 mod support;

@@ -155,6 +155,11 @@ impl FakeServer {
         self.requests().into_iter().filter(|request| request.is(pattern)).collect()
     }
 
+    /// Those that came through a proxy: a daemon's own questions are not among them.
+    pub fn passed_on(&self) -> Vec<Recorded> {
+        self.requests().into_iter().filter(|request| request.headers.contains_key("via")).collect()
+    }
+
     /// Waits for a request that satisfies `wanted`, counting those already there.
     pub async fn wait_for(&self, wanted: impl Fn(&Recorded) -> bool) -> Recorded {
         let mut changes = self.inner.record.changes();
