@@ -14,15 +14,15 @@ use crate::support::{
 async fn the_merged_stream_holds_what_both_servers_told_while_both_ran_a_turn() {
     let shared = shared().await;
     let daemon = Daemon::start(shared.urls()).await;
+    tokio::join!(daemon.hears(&shared.lower), daemon.hears(&shared.higher));
+    let mut merged = daemon.events("/global/event").await;
+    let (mut lower, mut higher) = tokio::join!(shared.lower.global_events(), shared.higher.global_events());
     // A title of its own: none is generated later, so the turn's last event is its last.
     let session = |server: &'static OpenCode| async {
         let created = server.post("/session", &json!({"title": "told twice"})).await;
         created["id"].as_str().unwrap().to_owned()
     };
     let (one, two) = (session(&shared.lower).await, session(&shared.higher).await);
-    tokio::join!(daemon.hears(&shared.lower), daemon.hears(&shared.higher));
-    let mut merged = daemon.events("/global/event").await;
-    let (mut lower, mut higher) = tokio::join!(shared.lower.global_events(), shared.higher.global_events());
 
     let turn = |server: &'static OpenCode, session: String| async move {
         let text = prompt(&format!("SLOW told-twice {session}"));
@@ -55,11 +55,11 @@ async fn the_merged_stream_holds_what_both_servers_told_while_both_ran_a_turn() 
         assert!(told.len() > 20, "{told:#?}");
         assert_eq!(told, passed_on, "of {session}, in this order");
     }
-    // Of all that comes with an id, nothing came twice.
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    // Of all that comes with an id, nothing came twice. A `sync` twin has the id of its event.
+    let mut times: BTreeMap<(String, String), usize> = BTreeMap::new();
     for event in merged.seen() {
         if let Some(id) = event.event()["id"].as_str() {
-            *times.entry(id.to_owned()).or_default() += 1;
+            *times.entry((id.to_owned(), event.kind().to_owned())).or_default() += 1;
         }
     }
     times.retain(|_, count| *count > 1);
@@ -76,11 +76,11 @@ async fn the_stream_of_a_directory_holds_its_servers_events_in_their_bare_form()
     let path = format!("/event?directory={}", shared.project.display());
     tokio::join!(daemon.hears(&shared.lower), daemon.hears(&shared.higher));
     for (owner, _) in shared.both_ways() {
-        let created = owner.post("/session", &json!({"title": "told bare"})).await;
-        let session = created["id"].as_str().unwrap().to_owned();
         let mut direct = owner.events().await;
         let mut merged = daemon.events(&path).await;
         assert_eq!(merged.next().await.kind(), "server.connected");
+        let created = owner.post("/session", &json!({"title": "told bare"})).await;
+        let session = created["id"].as_str().unwrap().to_owned();
         owner.prompt(&session, "hello").await;
         let end = the_end(&mut direct, owner, &session).await;
         merged.expect(|event| event.kind() == "session.created" && event.session() == end).await;

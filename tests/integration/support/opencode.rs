@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     process::Command,
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Mutex, Semaphore, SemaphorePermit},
 };
 
 pub use self::shared::{Shared, shared};
@@ -42,6 +42,9 @@ pub async fn permit() -> SemaphorePermit<'static> {
 /// A home that several servers share: configuration, database, model.
 pub struct Store {
     pub model: Model,
+    /// Whether a first server has made the database. Two that make it at the same time get in each other's way, and one
+    /// of them ends.
+    has_database: Mutex<bool>,
     root: PathBuf,
     _directory: TempDir,
     _permit: Option<SemaphorePermit<'static>>,
@@ -89,7 +92,7 @@ impl Store {
         if plugin == Plugin::Counting {
             install_plugin(&config, &root.join("opened"));
         }
-        Self { model, root, _directory: directory, _permit: permit }
+        Self { model, has_database: Mutex::default(), root, _directory: directory, _permit: permit }
     }
 
     pub fn home(&self) -> PathBuf {
@@ -316,6 +319,17 @@ impl Builder<'_> {
     }
 
     pub async fn start(self) -> OpenCode {
+        let mut has_database = self.store.has_database.lock().await;
+        if *has_database {
+            drop(has_database);
+            return self.start_now().await;
+        }
+        let server = self.start_now().await;
+        *has_database = true;
+        server
+    }
+
+    async fn start_now(self) -> OpenCode {
         let port = self.port.unwrap_or_else(free_port);
         let mut command = Command::new(binary());
         command.args(["serve", "--port", &port.to_string()]).current_dir(&self.directory);
