@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Instant};
 use axum::Router as Endpoints;
 use http::{Method, Request, Response, StatusCode, Uri, header::ORIGIN, request::Parts};
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{address, subscribe::subscribe};
@@ -45,6 +46,8 @@ pub struct Dispatch {
     pub has_token: bool,
     /// Our own endpoints.
     pub endpoints: Endpoints,
+    /// Whether discovery has had its first look.
+    pub discovered: watch::Receiver<bool>,
     /// Our own streams.
     pub hub: Hub,
     /// What exists.
@@ -103,6 +106,7 @@ impl Dispatch {
         if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
             return (Decision::Own, self.own(parts, body).await);
         }
+        self.first_look().await;
         let addressed = address::rewrite(&parts.uri, &mut parts.headers);
         let names_server_in_path = addressed.is_some();
         if let Some(uri) = addressed {
@@ -123,6 +127,15 @@ impl Dispatch {
             _ => {}
         }
         self.pass_on(parts, body, subject, connection).await
+    }
+
+    /// Waits until the first look is over, which takes three seconds at most. Sooner, a session whose owner has not
+    /// answered yet would go to a server that has.
+    async fn first_look(&self) {
+        if !*self.discovered.borrow() {
+            // An error says that discovery has ended, and we with it.
+            let _ = self.discovered.clone().wait_for(|done| *done).await;
+        }
     }
 
     async fn own(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {
