@@ -14,7 +14,8 @@ use crate::{
     registry::servers::Servers,
 };
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// Sent by browsers alone; `Sec-Fetch-Mode` is sent by Node's `fetch` as well.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Our own stream in place of `stream`; `None` for one that servers give themselves.
@@ -44,7 +45,7 @@ pub(super) fn subscribe(
 /// A browser shows calls for attention to a person; anything else might answer them by itself.
 fn attention(request: &Parts) -> AttentionRule {
     let browser =
-        request.headers.contains_key(header::ORIGIN) || request.headers.contains_key(SEC_FETCH_MODE);
+        request.headers.contains_key(header::ORIGIN) || request.headers.contains_key(SEC_FETCH_SITE);
     let asked = request.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "attention=all"));
     if browser || asked { AttentionRule::All } else { AttentionRule::Own }
 }
@@ -55,4 +56,26 @@ fn stream_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, const { HeaderValue::from_static("no-cache, no-transform") });
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, const { HeaderValue::from_static("nosniff") });
     headers.insert(ACCEL_BUFFERING, const { HeaderValue::from_static("no") });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_browsers_and_who_asks_get_every_call_for_attention() {
+        let of = |uri: &str, header: Option<(&str, &str)>| {
+            let mut request = http::Request::get(uri);
+            if let Some((name, value)) = header {
+                request = request.header(name, value);
+            }
+            attention(&request.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(of("/global/event", Some(("origin", "http://localhost:3000"))), AttentionRule::All);
+        assert_eq!(of("/global/event", Some(("sec-fetch-site", "same-origin"))), AttentionRule::All);
+        assert_eq!(of("/global/event?attention=all", None), AttentionRule::All);
+        assert_eq!(of("/global/event", None), AttentionRule::Own);
+        // Node's fetch; a script may approve whatever it is asked.
+        assert_eq!(of("/global/event", Some(("sec-fetch-mode", "cors"))), AttentionRule::Own);
+    }
 }
