@@ -159,8 +159,7 @@ impl App {
             Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
         let settings = discovery_settings(&config, address);
         let discovery = Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
-        let discovered = discovery.first_round();
-        let readiness = Readiness::new(discovered.clone(), sync.first_round());
+        let readiness = Readiness::new(discovery.first_round(), sync.first_round());
 
         let endpoints = api::router(Api {
             registry: Arc::clone(&registry),
@@ -185,7 +184,6 @@ impl App {
             guard: Guard::new(config.access, address, instance.clone()),
             has_token,
             endpoints,
-            discovered,
             hub: hub.clone(),
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),

@@ -6,7 +6,11 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::Router as Endpoints;
-use http::{Method, Request, Response, StatusCode, Uri, header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN}, request::Parts};
+use http::{
+    Method, Request, Response, StatusCode, Uri,
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN},
+    request::Parts,
+};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;

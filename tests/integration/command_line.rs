@@ -167,7 +167,8 @@ async fn a_daemon_with_a_token_is_asked_with_it() {
     let daemon = builder.start_unready().await;
     let (code, wrote) = run(&["servers", "--url", daemon.url()], &[]).await;
     assert!(code != Some(0) && wrote.to_lowercase().contains("token"), "{wrote}");
-    let (code, wrote) = run(&["servers", "--json", "--url", daemon.url()], &[("POINTSMAN_TOKEN", "s3cret")]).await;
+    let (code, wrote) =
+        run(&["servers", "--json", "--url", daemon.url()], &[("POINTSMAN_TOKEN", "s3cret")]).await;
     assert_eq!(code, Some(0), "{wrote}");
     assert!(serde_json::from_str::<Value>(&wrote).unwrap().is_array(), "{wrote}");
 }

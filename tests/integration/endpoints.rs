@@ -55,7 +55,8 @@ async fn only_sessions_owned_by_evidence_count_as_a_servers_own() {
     let turned = pair.store.insert_new(&pair.directory).id;
     assert_eq!(daemon.turn(&turned, "hello").await.status, 200);
     let servers = daemon.servers().await;
-    let owned: Vec<&Value> = servers.iter().flat_map(|server| server["sessions"].as_array().unwrap()).collect();
+    let owned: Vec<&Value> =
+        servers.iter().flat_map(|server| server["sessions"].as_array().unwrap()).collect();
     assert_eq!(owned, [&json!(turned)]);
 }
 
@@ -167,7 +168,9 @@ async fn the_metrics_can_be_read_and_count() {
         line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert!((value("pointsman_servers{state=\"up\"}") - 2.0).abs() < 0.1);
-    assert!((value("pointsman_route_decisions_total{route=\"owner\",evidence=\"emitted\"}") - 1.0).abs() < 0.1);
+    assert!(
+        (value("pointsman_route_decisions_total{route=\"owner\",evidence=\"emitted\"}") - 1.0).abs() < 0.1
+    );
 }
 
 #[tokio::test]
@@ -175,7 +178,9 @@ async fn the_description_names_every_endpoint_and_others_are_told_so() {
     let daemon = start(Daemon::builder(), &[]).await;
     let description = daemon.get("/openapi.json").await.json();
     assert!(description["openapi"].as_str().unwrap().starts_with("3."));
-    for path in ["/servers", "/sessions", "/sessions/{id}", "/sessions/ids", "/sessions/{id}/owner", "/metrics"] {
+    for path in
+        ["/servers", "/sessions", "/sessions/{id}", "/sessions/ids", "/sessions/{id}/owner", "/metrics"]
+    {
         assert!(description["paths"].get(path).is_some(), "{path}");
     }
     let missing = daemon.get("/servers/nowhere").await;

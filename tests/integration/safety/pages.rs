@@ -23,14 +23,20 @@ fn assert_refused(answer: &Raw, status: u16, name: &str) {
     let error: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
     assert_eq!(error["name"], name);
     assert_eq!(answer.headers("x-pointsman-error"), [name]);
-    assert_eq!(answer.headers("access-control-allow-origin"), [""; 0], "the refusal is not for the page to read");
+    assert_eq!(
+        answer.headers("access-control-allow-origin"),
+        [""; 0],
+        "the refusal is not for the page to read"
+    );
 }
 
 #[tokio::test]
 async fn a_name_that_is_not_ours_is_refused_whoever_it_points_at() {
     let (fake, daemon) = one().await;
     let before = fake.passed_on().len();
-    for line in ["GET /session", "POST /session", "GET /global/event", "GET /servers", "GET /healthz", "GET /"] {
+    for line in
+        ["GET /session", "POST /session", "GET /global/event", "GET /servers", "GET /healthz", "GET /"]
+    {
         for host in ["evil.example", "evil.example:4747", "localhost.evil.example", "0.0.0.0", "192.0.2.1"] {
             assert_refused(&ask(&daemon, line, &format!("host: {host}\r\n")).await, 403, "HostUnknownError");
         }
@@ -56,12 +62,23 @@ async fn a_name_that_the_configuration_allows_is_ours() {
 async fn a_page_of_another_site_writes_nothing_and_reads_nothing() {
     let (fake, daemon) = one().await;
     let before = fake.passed_on().len();
-    for line in ["POST /session", "DELETE /session/ses_1", "GET /session", "GET /global/event", "PUT /sessions/ses_1/owner"] {
+    for line in [
+        "POST /session",
+        "DELETE /session/ses_1",
+        "GET /session",
+        "GET /global/event",
+        "PUT /sessions/ses_1/owner",
+    ] {
         for origin in ["https://evil.example", "null", "http://localhost.evil.example", "http://192.0.2.1"] {
             let answer = ask(&daemon, line, &format!("host: localhost\r\norigin: {origin}\r\n")).await;
             assert_refused(&answer, 403, "OriginRefusedError");
         }
-        let answer = ask(&daemon, line, "host: localhost\r\nsec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\n").await;
+        let answer = ask(
+            &daemon,
+            line,
+            "host: localhost\r\nsec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\n",
+        )
+        .await;
         assert_refused(&answer, 403, "OriginRefusedError");
     }
     assert_eq!(fake.passed_on().len(), before);

@@ -31,7 +31,8 @@ async fn bearer(daemon: &Daemon, path: &str) -> Answer {
 #[tokio::test]
 async fn without_the_token_nothing_is_answered_but_that_we_live() {
     let (fake, daemon) = with_token().await;
-    for path in ["/session", "/config", "/", "/global/event", "/servers", "/metrics", "/readyz", "/sessions"] {
+    for path in ["/session", "/config", "/", "/global/event", "/servers", "/metrics", "/readyz", "/sessions"]
+    {
         let wrong = daemon.request("GET", path).bearer_auth("wrong");
         for answer in [daemon.get(path).await, daemon.send(wrong).await] {
             assert_eq!(answer.status, 401, "{path}: {answer:?}");
@@ -84,7 +85,8 @@ async fn a_servers_password_opens_it_and_reaches_nobody() {
     let session = fake.create_session().id;
     daemon.wait_for_owner(&session, &fake, "emitted").await;
     let (pair, mut told) = (base64("opencode:hunter2"), String::new());
-    for path in ["/config", "/session", "/servers", "/sessions", "/metrics", "/openapi.json", "/", "/nowhere"] {
+    for path in ["/config", "/session", "/servers", "/sessions", "/metrics", "/openapi.json", "/", "/nowhere"]
+    {
         let answer = daemon.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         told.push_str(&format!("{answer:?} {}", answer.text()));
