@@ -60,7 +60,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "id": "4242-81723", "port": 4302, "pid": 4242, "directory": "/home/ann/shop",
+    "id": "srv_c92d9177f4ebe5f9", "port": 4302, "pid": 4242, "directory": "/home/ann/shop",
     "directories": ["/home/ann/shop"], "worktree": "/home/ann/shop", "project": "0c3f9f3d", "version": "1.18.33",
     "url": "http://127.0.0.1:4302", "state": "up", "kind": "tui", "store": "file:fd00:1a2b3c",
     "sources": ["socket"], "since": 1_793_620_000_000_u64, "sessionCount": 1,
@@ -112,7 +112,7 @@ pub struct ServerView {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
     "id": "ses_e021c7fa2ffe8VGOoFNM8lM5q9", "title": "Fix the parser", "directory": "/home/ann/shop",
-    "ownerPort": 4302, "owner": "4242-81723", "evidence": "busy", "status": "busy",
+    "ownerPort": 4302, "owner": "srv_c92d9177f4ebe5f9", "evidence": "busy", "status": "busy",
     "updated": 1_793_620_991_000_u64
 }))]
 pub struct SessionView {
@@ -150,7 +150,7 @@ pub struct SessionPage {
 /// One reason to believe that a server owns a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
-    "server": "4242-81723", "address": "127.0.0.1:4302", "pid": 4242, "kind": "tui", "evidence": "busy",
+    "server": "srv_c92d9177f4ebe5f9", "address": "127.0.0.1:4302", "pid": 4242, "kind": "tui", "evidence": "busy",
     "since": 1_793_620_991_000_u64, "gone": false
 }))]
 pub struct ClaimView {
@@ -176,7 +176,7 @@ pub struct ClaimView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "id": "ses_e021c7fa2ffe8VGOoFNM8lM5q9", "title": "Fix the parser", "directory": "/home/ann/shop",
-    "ownerPort": 4302, "owner": "4242-81723", "evidence": "busy", "status": "busy",
+    "ownerPort": 4302, "owner": "srv_c92d9177f4ebe5f9", "evidence": "busy", "status": "busy",
     "updated": 1_793_620_991_000_u64, "project": "0c3f9f3d", "parent": null, "store": "file:fd00:1a2b3c",
     "claims": [], "suspected": [],
     "reason": "127.0.0.1:4302 owns this session: it is working on it now (busy since 12:03:11).",

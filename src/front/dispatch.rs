@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::{address, subscribe::subscribe};
 use crate::{
-    api::error,
+    api::error::{self, Fault},
     domain::ids::SessionId,
     events::hub::Hub,
     guard::{self, Admitted, Guard, Peer, cors},
@@ -118,6 +118,10 @@ impl Dispatch {
     }
 
     async fn admitted(&self, mut parts: Parts, body: Incoming, connection: &Connection) -> Answer {
+        if parts.method == Method::CONNECT {
+            let fault = Fault::NoSuchMethod { method: parts.method, path: parts.uri.to_string() };
+            return (Decision::Own, error::fault(&fault));
+        }
         if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
             return (Decision::Own, self.own(parts, body).await);
         }

@@ -28,9 +28,9 @@ pub fn session(uri: &Uri) -> Option<Cow<'_, str>> {
     value(uri.query()?, &["sessionID", "session"]).filter(|id| id.starts_with("ses_"))
 }
 
-/// The server a client asks for.
+/// The server a client asks for. A name that cannot be read names no server that exists: it must not count as none.
 pub fn server(headers: &HeaderMap) -> Option<&str> {
-    headers.get(headers::SERVER)?.to_str().ok()
+    headers.get(headers::SERVER).map(|name| name.to_str().unwrap_or_default())
 }
 
 /// The path and query of `uri` without the parameters that have one of these `keys`. The rest stays byte for byte.
@@ -97,6 +97,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(headers::DIRECTORY, http::HeaderValue::from_bytes("/tmp/né".as_bytes()).unwrap());
         assert_eq!(directory(&uri("/x"), &headers).unwrap(), "/tmp/né");
+    }
+
+    #[test]
+    fn a_server_name_that_cannot_be_read_is_still_a_name() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(server(&headers), None);
+        headers.insert(headers::SERVER, http::HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(server(&headers), Some(""));
     }
 
     #[test]

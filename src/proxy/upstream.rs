@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request, Response, uri::Authority};
+use http::{HeaderValue, Request, Response, Version, header::HOST, uri::Authority};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -124,6 +124,9 @@ impl Upstream {
     /// Sends `request` (its URI in origin form) and waits for the head of the answer, however long that takes.
     /// Dropping the future closes the connection.
     pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<UpstreamBody>, SendError> {
+        // An older client's version ends at us, and a request of our version must name a host.
+        *request.version_mut() = Version::HTTP_11;
+        request.headers_mut().entry(HOST).or_insert_with(|| self.mark.clone());
         while let Some(mut sender) = self.take_idle() {
             if sender.ready().await.is_err() {
                 continue;
