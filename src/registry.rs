@@ -25,8 +25,8 @@ use parking_lot::Mutex;
 use self::{
     asked::Asked,
     graves::Graves,
-    kept::{Kept, Remembered, is_kept},
-    server::Server,
+    kept::{Kept, KeptClaim, Remembered, is_kept},
+    server::{Server, ServerId},
     servers::{Servers, Snapshot},
     sessions::{Effect, Found, Sessions},
     stores::Stores,
@@ -67,6 +67,8 @@ pub struct Registry {
     pub clock: Clock,
     kept: Option<Kept>,
     remembered: Mutex<Remembered>,
+    /// Servers whose processes run and have not answered yet.
+    expected: Mutex<HashSet<ServerId>>,
     succession: Succession,
 }
 
@@ -88,14 +90,38 @@ impl Registry {
             clock,
             kept,
             remembered: Mutex::new(remembered),
+            expected: Mutex::default(),
             succession: Succession::default(),
         }
+    }
+
+    /// A process runs that will be the server called `id` once it answers.
+    pub fn expect(&self, id: ServerId) {
+        self.expected.lock().insert(id);
+    }
+
+    /// A process that was expected has ended, or has been met.
+    pub fn expect_no_more(&self, id: &ServerId) {
+        self.expected.lock().remove(id);
+    }
+
+    /// Whether an earlier run knew that `session` belongs to a server whose process still runs and has not answered
+    /// yet: then no other may have it meanwhile.
+    pub fn is_awaited(&self, session: &SessionId) -> bool {
+        let remembered = self.remembered.lock();
+        if remembered.is_empty() {
+            return false;
+        }
+        let owns = |kept: &KeptClaim| kept.session == *session && kept.evidence.owns();
+        let expected = self.expected.lock();
+        expected.iter().filter_map(|id| remembered.get(id)).flatten().any(owns)
     }
 
     /// Takes in a server that answered, with the claims it had before a restart of ours and those of a predecessor
     /// whose place it took. `None` if it is known already.
     pub fn arrive(&self, make: impl FnOnce(ServerKey) -> Server) -> Option<Arc<Server>> {
         let server = self.servers.add(make)?;
+        self.expect_no_more(&server.id);
         let snapshot = self.servers.now();
         let remembered = self.remembered.lock().remove(&server.id).unwrap_or_default();
         for kept in remembered {

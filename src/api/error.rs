@@ -138,6 +138,7 @@ pub fn refusal(refusal: &Refusal) -> Response<AnswerBody> {
 pub fn route_error(error: &RouteError) -> Response<AnswerBody> {
     let (status, name, data) = match error {
         RouteError::NoServer => (StatusCode::SERVICE_UNAVAILABLE, "NoServerError", json!({})),
+        RouteError::OwnerSilent { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OwnerSilentError", json!({})),
         RouteError::NoServerOfStore { session } => {
             (StatusCode::SERVICE_UNAVAILABLE, "NoServerOfStoreError", json!({ "session": session }))
         }
@@ -204,6 +205,7 @@ pub fn fault(fault: &Fault) -> Response<AnswerBody> {
         Fault::BodyTooLarge { .. } | Fault::Body(BodyError::TooLarge) => {
             (StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLargeError")
         }
+        Fault::Body(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, "BodyTooSlowError"),
         Fault::HeadTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadTooLargeError"),
         Fault::SessionUnknown { .. } | Fault::NoSuchPath { .. } => (StatusCode::NOT_FOUND, "NotFoundError"),
         Fault::NoSuchMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedError"),
@@ -334,6 +336,8 @@ mod tests {
             (fault(&Fault::ServerLocked { server: name() }), 409, "ServerLockedError"),
             (fault(&Fault::OtherStore { server: name(), session: session() }), 409, "OtherStoreError"),
             (fault(&BodyError::TooLarge.into()), 413, "BodyTooLargeError"),
+            (fault(&BodyError::TooSlow.into()), 408, "BodyTooSlowError"),
+            (route_error(&RouteError::OwnerSilent { session: session() }), 503, "OwnerSilentError"),
             (fault(&BodyError::Broken("it was cut".into()).into()), 400, "BadRequest"),
             (merge_error(&MergeError::NoServer), 503, "NoServerError"),
             (

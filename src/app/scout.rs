@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a request waits to learn whether the server that refused it has gone. Asking the kernel takes
-/// microseconds, a refused connection the same; a second is for a machine under load.
+/// microseconds, a refused connection the same; half a second is for a machine under load.
 const DOUBT: Duration = Duration::from_millis(500);
 
 /// See the module.

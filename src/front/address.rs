@@ -6,7 +6,7 @@ use crate::proxy::headers;
 
 /// Whether we answer `path` ourselves.
 pub fn is_own(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
     matches!(first, "servers" | "sessions" | "healthz" | "readyz" | "metrics" | "openapi.json")
         || path == "/api/opencode/servers"
 }
@@ -50,7 +50,8 @@ pub fn rewrite(uri: &Uri, headers: &mut HeaderMap) -> Option<Uri> {
 }
 
 fn port(text: &str) -> Option<&str> {
-    text.parse::<u16>().ok().map(|_| text)
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && text.parse::<u16>().is_ok()).then_some(text)
 }
 
 #[cfg(test)]

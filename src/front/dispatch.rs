@@ -33,7 +33,7 @@ use crate::{
         headers::{self, Forwarding},
         merge::{self, Merged, Wanted},
         named,
-        route::{Route, Target},
+        route::{Route, RouteError, Target},
         router::{Router, Scout},
         small_body,
     },
@@ -139,6 +139,12 @@ impl Dispatch {
         }
         match subject {
             Subject::Stream(stream) if !names_server_in_path => {
+                if let Some(name) = named::server(&parts.headers)
+                    && self.registry.servers.now().by_name(name).is_none()
+                {
+                    let error = RouteError::UnknownServer { name: name.to_owned() };
+                    return (Decision::Nowhere, error::route_error(&error));
+                }
                 if let Some(response) = subscribe(&parts, stream, &self.hub, &self.registry.servers) {
                     return (Decision::Stream, response);
                 }
@@ -213,7 +219,7 @@ impl Dispatch {
             Ok(target) => target,
             Err(error) => return (Decision::Nowhere, error::route_error(&error)),
         };
-        let upgrading = parts.headers.contains_key(http::header::UPGRADE);
+        let upgrading = headers::asks_upgrade(&parts.headers);
         connection.forwarding.to_server(&mut parts.headers, upgrading);
         let mut request = Request::from_parts(parts, body);
         for _ in 1..ROUTES {

@@ -130,8 +130,13 @@ impl Forwarder {
         let mut response = sent?;
 
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if upgraded && let Some(client) = client_upgrade {
-            upgrade::join(client, hyper::upgrade::on(&mut response));
+        match client_upgrade {
+            Some(client) if upgraded => upgrade::join(client, hyper::upgrade::on(&mut response)),
+            None if upgraded => {
+                let source = "it switched protocols unasked".into();
+                return Err(ForwardError::Unread { server: server.address.to_string(), source });
+            }
+            Some(_) | None => {}
         }
         let (mut parts, body) = response.into_parts();
         // Below: what was learned is told to the client only once it would survive our own death.

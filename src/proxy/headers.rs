@@ -71,6 +71,8 @@ impl Forwarding {
         if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
+        // Named for us, and served by now.
+        headers.remove(SERVER);
         if let (Some(host), Entry::Vacant(place)) =
             (headers.get(header::HOST).cloned(), headers.entry(FORWARDED_HOST))
         {
@@ -103,6 +105,12 @@ pub fn expose(headers: &mut HeaderMap) {
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
+}
+
+/// Whether a request asks to switch protocols, in both of the fields that this takes.
+pub fn asks_upgrade(headers: &HeaderMap) -> bool {
+    let connection = headers.get_all(header::CONNECTION).iter().any(|value| lists(value, "upgrade"));
+    connection && headers.contains_key(header::UPGRADE)
 }
 
 /// Removes the hop-by-hop fields, those that `Connection` names included.

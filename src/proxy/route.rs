@@ -120,6 +120,14 @@ pub enum RouteError {
         /// Those that can be meant.
         candidates: Vec<String>,
     },
+    /// The session's owner runs, as an earlier run of ours knew it, and has not answered yet.
+    #[error(
+        "the server that owns session {session} is running but has not answered yet; try again in a moment"
+    )]
+    OwnerSilent {
+        /// The session.
+        session: SessionId,
+    },
     /// The session runs in a process that opens no port, and the configuration says to refuse then.
     #[error("session {session} runs in a terminal that opens no port (pid {}); start it with --port 0", join(.pids))]
     OwnerUnreachable {

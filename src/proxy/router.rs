@@ -190,6 +190,10 @@ impl Router {
                 if let Some(target) = self.unreachable(session, store, request)? {
                     return Ok(target);
                 }
+                let is_owned = owner.is_some_and(|owner| owner.evidence.owns());
+                if !is_owned && self.registry.is_awaited(session) {
+                    return Err(RouteError::OwnerSilent { session: session.clone() });
+                }
                 let owner = owner.or_else(|| self.registry.choose(store, session));
                 let server =
                     owner.and_then(|owner| Some((self.registry.servers.get(owner.server)?, owner.evidence)));

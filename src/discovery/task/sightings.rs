@@ -1,11 +1,13 @@
 //! Which addresses there are: what the machine's sockets, the configuration and the port range report.
 
 use std::{sync::Arc, time::Duration};
+
 use tokio::time::{Instant, sleep};
 
 use super::{PORTS_AGAIN, Report, Task, reaches, socket_addresses};
 use crate::{
     discovery::{
+        identity,
         place::{Asking, Phase, Place},
         ports,
         probe::Probe,
@@ -111,6 +113,9 @@ impl Task {
             _ => None,
         };
         let address = self.address_of(listener);
+        if process.is_some() {
+            self.registry.expect(identity::server_id(self.machine.boot_id(), process.as_ref(), &address));
+        }
         let Some(place) = self.places.get_mut(&address) else {
             if let Some(source) = source {
                 let place = Place {
@@ -149,7 +154,10 @@ impl Task {
             return;
         }
         place.socket = None;
-        place.process = None;
+        if let Some(process) = place.process.take() {
+            let id = identity::server_id(self.machine.boot_id(), Some(&process), &address);
+            self.registry.expect_no_more(&id);
+        }
         place.sources.retain(|source| *source == Source::Configured);
         match (place.server(), place.configured()) {
             (Some(server), _) => self.doubts.doubt(server),
