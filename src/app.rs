@@ -10,7 +10,7 @@ mod scout;
 
 pub use self::intake::{Observed, observe};
 
-use std::{collections::HashSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, net::SocketAddr, num::NonZero, sync::Arc, thread, time::Duration};
 
 use thiserror::Error;
 use tokio::{net::TcpListener, time::timeout};
@@ -23,7 +23,7 @@ use crate::{
     discovery::{self, Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
     events::{hub::Hub, log::Limits},
-    front::{Front, dispatch::Dispatch},
+    front::{Front, dispatch::Dispatch, workers::Workers},
     guard::{Guard, InstanceId},
     machine::{self, Machine},
     metrics::{Census, Metrics},
@@ -76,6 +76,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// No threads can be started.
+    #[error("cannot start the threads that carry requests: {0}")]
+    Workers(#[source] io::Error),
     /// No client for servers can be made.
     #[error("cannot prepare to ask servers: {0}")]
     Client(#[from] AskError),
@@ -90,6 +93,8 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     front: Arc<Front>,
+    /// Carries questions of our own.
+    asking: Arc<Forwarder>,
     feeds: Arc<Feeds>,
     discovery: Discovery,
     sync: Sync,
@@ -118,7 +123,10 @@ impl App {
         let doubts = Doubts::default();
         let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
-        let forwarder = Arc::new(Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout));
+        let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
+        let asking = Arc::new(forwarder());
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let workers = Workers::start((0..workers).map(|_| forwarder())).map_err(StartError::Workers)?;
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merge::Settings {
             deadline: config.routing.merge_deadline,
@@ -127,7 +135,7 @@ impl App {
         let scout: Arc<dyn Scout> = Arc::new(Rider {
             registry: Arc::clone(&registry),
             sync: sync.clone(),
-            forwarder: Arc::clone(&forwarder),
+            forwarder: Arc::clone(&asking),
             merging,
             doubts: doubts.clone(),
         });
@@ -170,18 +178,19 @@ impl App {
             hub: hub.clone(),
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
-            forwarder,
             merging,
             scout,
             crier: Arc::new(herald),
             metrics,
         };
-        let front = Arc::new(Front { dispatch: Arc::new(dispatch), machine, user_check, instance });
+        let front =
+            Front { dispatch: Arc::new(dispatch), workers: Arc::new(workers), machine, user_check, instance };
         Ok(Self {
             state_dir,
             listener,
             address,
-            front,
+            front: Arc::new(front),
+            asking,
             feeds: Arc::new(feeds),
             discovery,
             sync,
@@ -198,15 +207,26 @@ impl App {
 
     /// Runs until `stop` is done, and then stops in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { state_dir, listener, front, feeds, discovery, sync, hub, tasks, stop: stopping, .. } =
-            self;
+        let Self {
+            state_dir,
+            listener,
+            front,
+            asking,
+            feeds,
+            discovery,
+            sync,
+            hub,
+            tasks,
+            stop: stopping,
+            ..
+        } = self;
         let discovered = discovery.first_round();
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
         tasks.spawn({
             let stopping = stopping.child_token();
             async move { sync.run(discovered, stopping).await }
         });
-        tasks.spawn(housekeeping(Arc::clone(&front.dispatch), stopping.child_token()));
+        tasks.spawn(housekeeping(Arc::clone(&front), asking, stopping.child_token()));
         let serving = tokio::spawn(front.serve(listener, stopping.clone()));
 
         stop.await;
@@ -227,7 +247,8 @@ impl App {
 }
 
 /// What follows from changes of the servers, and the closing of idle connections.
-async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
+async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, stop: CancellationToken) {
+    let dispatch = &front.dispatch;
     let mut changes = dispatch.registry.servers.changes();
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     loop {
@@ -241,7 +262,10 @@ async fn housekeeping(dispatch: Arc<Dispatch>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             alive = changes.changed() => if alive.is_err() { return },
-            _ = tick.tick() => dispatch.forwarder.tidy(),
+            _ = tick.tick() => {
+                front.workers.tidy();
+                asking.tidy();
+            }
         }
     }
 }
