@@ -14,7 +14,9 @@ use std::{
     collections::HashSet,
     io,
     net::SocketAddr,
+    num::NonZero,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -34,7 +36,7 @@ use crate::{
     discovery::{self, Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
     events::{hub::Hub, log::Limits},
-    front::{Front, dispatch::Dispatch},
+    front::{Front, dispatch::Dispatch, workers::Workers},
     guard::{Guard, InstanceId},
     machine::{self, Machine},
     metrics::{Census, Metrics},
@@ -91,6 +93,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// No threads can be started.
+    #[error("cannot start the threads that carry requests: {0}")]
+    Workers(#[source] io::Error),
     /// No client for servers can be made.
     #[error("cannot prepare to ask servers: {0}")]
     Client(#[from] AskError),
@@ -105,6 +110,8 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     front: Arc<Front>,
+    /// Carries questions of our own.
+    asking: Arc<Forwarder>,
     feeds: Arc<Feeds>,
     discovery: Discovery,
     sync: Sync,
@@ -133,7 +140,10 @@ impl App {
         let doubts = Doubts::default();
         let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
-        let forwarder = Arc::new(Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout));
+        let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
+        let asking = Arc::new(forwarder());
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let workers = Workers::start((0..workers).map(|_| forwarder())).map_err(StartError::Workers)?;
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merge::Settings {
             deadline: config.routing.merge_deadline,
@@ -142,7 +152,7 @@ impl App {
         let scout: Arc<dyn Scout> = Arc::new(Rider {
             registry: Arc::clone(&registry),
             sync: sync.clone(),
-            forwarder: Arc::clone(&forwarder),
+            forwarder: Arc::clone(&asking),
             merging,
             doubts: doubts.clone(),
         });
@@ -187,19 +197,20 @@ impl App {
             hub: hub.clone(),
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
-            forwarder,
             merging,
             scout,
             crier: Arc::new(herald),
             metrics,
             first_round: discovery.first_round(),
         };
-        let front = Arc::new(Front { dispatch: Arc::new(dispatch), machine, user_check, instance });
+        let front =
+            Front { dispatch: Arc::new(dispatch), workers: Arc::new(workers), machine, user_check, instance };
         Ok(Self {
             state_dir,
             listener,
             address,
-            front,
+            front: Arc::new(front),
+            asking,
             feeds: Arc::new(feeds),
             discovery,
             sync,
@@ -216,11 +227,22 @@ impl App {
 
     /// Runs until `stop` is done, and then stops in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { state_dir, listener, front, feeds, discovery, sync, hub, tasks, stop: stopping, .. } =
-            self;
+        let Self {
+            state_dir,
+            listener,
+            front,
+            asking,
+            feeds,
+            discovery,
+            sync,
+            hub,
+            tasks,
+            stop: stopping,
+            ..
+        } = self;
         let discovered = discovery.first_round();
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
-        tasks.spawn(housekeeping(Arc::clone(&front.dispatch), sync.clone(), stopping.child_token()));
+        tasks.spawn(housekeeping(Arc::clone(&front), asking, sync.clone(), stopping.child_token()));
         tasks.spawn({
             let stopping = stopping.child_token();
             async move { sync.run(discovered, stopping).await }
@@ -245,8 +267,9 @@ impl App {
 }
 
 /// What follows from changes of the servers, and the closing of idle connections.
-async fn housekeeping(dispatch: Arc<Dispatch>, sync: Sync, stop: CancellationToken) {
+async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, stop: CancellationToken) {
     let begun = Instant::now();
+    let dispatch = &front.dispatch;
     let mut changes = dispatch.registry.servers.changes();
     let mut tick = tokio::time::interval(HOUSEKEEPING);
     let mut first_round = dispatch.first_round.clone();
@@ -265,7 +288,8 @@ async fn housekeeping(dispatch: Arc<Dispatch>, sync: Sync, stop: CancellationTok
             () = stop.cancelled() => return,
             alive = changes.changed() => if alive.is_err() { return },
             _ = tick.tick() => {
-                dispatch.forwarder.tidy();
+                front.workers.tidy();
+                asking.tidy();
                 dispatch.metrics.rows(sync.take_rows());
                 if begun.elapsed() > MET_BY {
                     dispatch.registry.forget_unmet();

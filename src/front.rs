@@ -3,6 +3,7 @@
 pub mod address;
 pub mod dispatch;
 mod subscribe;
+pub mod workers;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,13 +13,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use self::dispatch::{Connection, Dispatch};
+use self::{
+    dispatch::{Connection, Dispatch},
+    workers::Workers,
+};
 use crate::{
     guard::{InstanceId, Peer, PeerUser},
     machine::Machine,
-    proxy::headers::Forwarding,
+    proxy::{forward::Forwarder, headers::Forwarding},
 };
 
 /// How long a client may take over the head of a request. Nobody who means it takes longer; who does not must not
@@ -39,6 +43,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Front {
     /// What every request passes through.
     pub dispatch: Arc<Dispatch>,
+    /// Who carries them.
+    pub workers: Arc<Workers>,
     /// Knows whose process a client is.
     pub machine: Arc<dyn Machine>,
     /// Whether clients must be processes of our own user.
@@ -51,34 +57,49 @@ impl Front {
     /// Serves clients until `stop`; then ends its connections, waiting `GRACE` for open requests. Returns how many had
     /// not ended by then.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) -> usize {
-        let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(Arc::clone(&self).connection(stream, peer, stop.clone()));
-                }
+                Ok((stream, peer)) => match stream.into_std() {
+                    Ok(stream) => self.workers.give(stream, |stream, forwarder| {
+                        Arc::clone(&self).connection(stream, peer, forwarder, stop.clone())
+                    }),
+                    Err(error) => tracing::warn!(%error, "cannot hand a connection over"),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-        connections.close();
         // Whether all have ended is told by how many are left.
-        let _ = timeout(GRACE, connections.wait()).await;
-        connections.len()
+        let _ = timeout(GRACE, self.workers.ended()).await;
+        self.workers.connections()
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, address: SocketAddr, stop: CancellationToken) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: std::net::TcpStream,
+        address: SocketAddr,
+        forwarder: Arc<Forwarder>,
+        stop: CancellationToken,
+    ) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a connection over");
+                return;
+            }
+        };
         // Small answers and events go out at once; without it they would only come later, so failing is no error.
         let _ = stream.set_nodelay(true);
         let user = self.user_of(&stream, address);
         let peer = Peer { address, user };
-        let connection = Connection { peer, forwarding: Forwarding::new(address.ip(), &self.instance) };
+        let connection =
+            Connection { peer, forwarding: Forwarding::new(address.ip(), &self.instance), forwarder };
         let dispatch = &self.dispatch;
         let service = service_fn(|request| {
             let connection = &connection;

@@ -57,8 +57,6 @@ pub struct Dispatch {
     pub registry: Arc<Registry>,
     /// Where requests go.
     pub router: Router,
-    /// How they get there.
-    pub forwarder: Arc<Forwarder>,
     /// How lists are merged of which every server has a part.
     pub merging: merge::Settings,
     /// Who finds out what became of a server.
@@ -78,6 +76,8 @@ pub struct Connection {
     pub peer: Peer,
     /// What servers are told about it.
     pub forwarding: Forwarding,
+    /// How its requests get to servers.
+    pub forwarder: Arc<Forwarder>,
 }
 
 /// What was decided, and the answer.
@@ -185,7 +185,7 @@ impl Dispatch {
             directory: directory.as_deref(),
             chosen,
         };
-        match merge::merge(&*self.forwarder, &self.registry, &wanted, self.merging).await {
+        match merge::merge(&*connection.forwarder, &self.registry, &wanted, self.merging).await {
             Ok(Merged { status, headers, body, absences }) => {
                 for absence in absences {
                     self.metrics.partial(absence.reason.as_str());
@@ -223,7 +223,7 @@ impl Dispatch {
         connection.forwarding.to_server(&mut parts.headers, upgrading);
         let mut request = Request::from_parts(parts, body);
         for _ in 1..ROUTES {
-            match self.forwarder.forward(request, subject, &target).await {
+            match connection.forwarder.forward(request, subject, &target).await {
                 Err(ForwardError::Unsent(error, unsent)) if target.route != Route::Explicit => {
                     self.scout.doubt(&target.server).await;
                     let (parts, body) = unsent.into_parts();
@@ -242,7 +242,7 @@ impl Dispatch {
                 outcome => return self.finish(outcome, &target).await,
             }
         }
-        let outcome = self.forwarder.forward(request, subject, &target).await;
+        let outcome = connection.forwarder.forward(request, subject, &target).await;
         self.finish(outcome, &target).await
     }
 

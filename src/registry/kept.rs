@@ -8,7 +8,16 @@
 //! to the disk: a killed daemon loses none that [`Kept::settled`] has waited for, a lost machine has no processes
 //! left to own anything.
 
-use std::{collections::HashMap, path::Path, sync::mpsc, thread};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use thiserror::Error;
@@ -46,6 +55,8 @@ pub type Remembered = HashMap<ServerId, Vec<KeptClaim>>;
 #[derive(Clone, Debug)]
 pub struct Kept {
     writes: mpsc::Sender<Write>,
+    /// How many writes were given and have not reached the operating system.
+    unwritten: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -64,11 +75,15 @@ impl Kept {
         let claims = database.keyspace("claims", KeyspaceCreateOptions::default).map_err(opened)?;
         let remembered = read(&claims).map_err(|source| KeptError { what: "read", source })?;
         let (writes, receiver) = mpsc::channel();
+        let unwritten = Arc::<AtomicUsize>::default();
         thread::Builder::new()
             .name(String::from("kept-claims"))
-            .spawn(move || write_all(&database, &claims, &receiver))
+            .spawn({
+                let unwritten = Arc::clone(&unwritten);
+                move || write_all(&database, &claims, &receiver, &unwritten)
+            })
             .map_err(|error| KeptError { what: "written", source: error.into() })?;
-        Ok((Self { writes }, remembered))
+        Ok((Self { writes, unwritten }, remembered))
     }
 
     /// Keeps a claim, or its newer time.
@@ -86,8 +101,13 @@ impl Kept {
         self.write(Write::Forget { server: server.clone() });
     }
 
-    /// Waits until everything given before has been written, and so survives our own death.
+    /// Waits until everything given before has been written, and so survives our own death. Most turns renew a claim
+    /// that is kept already; they find nothing to wait for and do not disturb the thread.
     pub async fn settled(&self) {
+        // Whoever has given a write has also counted it, so that a zero seen after it says that it was written.
+        if self.unwritten.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let (done, settled) = oneshot::channel();
         self.write(Write::Settled(done));
         // An error says that the writing thread has ended, which it has reported itself.
@@ -95,6 +115,7 @@ impl Kept {
     }
 
     fn write(&self, write: Write) {
+        self.unwritten.fetch_add(1, Ordering::Relaxed);
         // Fails only after the writing thread has ended, which it has reported itself.
         let _ = self.writes.send(write);
     }
@@ -144,14 +165,21 @@ fn read(claims: &Keyspace) -> fjall::Result<Remembered> {
     Ok(remembered)
 }
 
-fn write_all(database: &Database, claims: &Keyspace, writes: &mpsc::Receiver<Write>) {
+fn write_all(
+    database: &Database,
+    claims: &Keyspace,
+    writes: &mpsc::Receiver<Write>,
+    unwritten: &AtomicUsize,
+) {
     while let Ok(first) = writes.recv() {
         let rest = std::iter::from_fn(|| writes.try_recv().ok());
         let together: Vec<Write> = std::iter::once(first).chain(rest.take(BATCH)).collect();
+        let count = together.len();
         if let Err(error) = write_batch(database, claims, together) {
             tracing::error!(%error, "claims are no longer kept for the next start; check the disk of the state directory");
             return;
         }
+        unwritten.fetch_sub(count, Ordering::Release);
     }
 }
 
