@@ -58,7 +58,14 @@ impl Refusal {
     /// Whether the web page behind the request, if there is one, had been let in before this refused it. No other may
     /// read the refusal: it would learn that we are here.
     pub fn is_for_a_trusted_page(&self) -> bool {
-        matches!(self, Self::TokenNeeded | Self::OtherUser | Self::UserUnknown)
+        match self {
+            Self::HostMalformed
+            | Self::HostUnknown(_)
+            | Self::OriginUnknown(_)
+            | Self::CrossSite
+            | Self::Loop => false,
+            Self::TokenNeeded | Self::OtherUser | Self::UserHidden | Self::UserUnknown => true,
+        }
     }
 }
 

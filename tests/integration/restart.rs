@@ -10,6 +10,12 @@ use crate::support::{
     town::{Pair, acquainted, start},
 };
 
+/// Until all claims so far are kept, which takes some milliseconds: what an answer claims is kept before it is given,
+/// and all that was claimed before with it.
+async fn settle(daemon: &Daemon) {
+    assert_eq!(daemon.post("/session", &json!({})).await.status, 200);
+}
+
 #[tokio::test]
 async fn the_first_request_after_a_kill_goes_to_the_owner() {
     let pair = Pair::start().await;
@@ -20,6 +26,7 @@ async fn the_first_request_after_a_kill_goes_to_the_owner() {
         daemon.wait_for_owner(&emitted, owner, "emitted").await;
         sessions.push((emitted, owner));
     }
+    settle(&daemon).await;
     for (session, owner) in &sessions {
         daemon.restart_unready().await;
         let answer = daemon.turn(session, "hello").await;
@@ -34,6 +41,7 @@ async fn the_owner_gets_the_first_request_even_if_it_answers_the_probe_last() {
     for (owner, other) in pair.both_ways() {
         let session = owner.create_session().id;
         daemon.wait_for_owner(&session, owner, "emitted").await;
+        settle(&daemon).await;
         owner.fault("/global/health", Fault::Delay(Duration::from_millis(400)));
         daemon.restart_unready().await;
         let answer = daemon.turn(&session, "hello").await;
@@ -106,6 +114,7 @@ async fn claims_of_a_process_that_died_meanwhile_count_for_nothing() {
     let mut daemon = pair.daemon().await;
     let session = pair.high.create_session().id;
     daemon.wait_for_owner(&session, &pair.high, "emitted").await;
+    settle(&daemon).await;
     daemon.kill9().await;
     pair.high.restart().await;
     daemon.restart().await;

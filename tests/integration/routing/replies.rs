@@ -28,7 +28,7 @@ impl Town {
         events.next().await;
         let session = two.create_session_in(&directory).id;
         two.begin_turn(&session, text);
-        events.expect(|event| event.kind().ends_with(".asked")).await;
+        events.expect(|event| ["permission.asked", "question.asked"].contains(&event.kind())).await;
         (Self { one, two, directory, session }, daemon)
     }
 
@@ -59,9 +59,10 @@ async fn a_permission_is_replied_to_where_it_was_asked_whatever_directory_the_cl
     for old in [false, true] {
         let (town, daemon) = Town::asking("ASK SLOW").await;
         let id = town.asked().await;
-        let (path, body) = match old {
-            false => (format!("/permission/{id}/reply"), json!({"reply": "once"})),
-            true => (format!("/session/{}/permissions/{id}", town.session), json!({"response": "once"})),
+        let (path, body) = if old {
+            (format!("/session/{}/permissions/{id}", town.session), json!({"response": "once"}))
+        } else {
+            (format!("/permission/{id}/reply"), json!({"reply": "once"}))
         };
         assert_eq!(reply(&daemon, &path, body).await, 200);
         let seen = town.answered_by(&format!("POST {path}"));

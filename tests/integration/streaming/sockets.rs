@@ -1,4 +1,6 @@
-//! Terminals: WebSockets through `/pty/{id}/connect`.
+//! Terminals: `WebSocket`s through `/pty/{id}/connect`.
+
+use std::future::{Ready, ready};
 
 use axum::body::Body;
 use futures_util::{SinkExt, StreamExt};
@@ -45,7 +47,7 @@ async fn a_terminal_is_talked_to_on_the_server_that_has_it() {
 }
 
 /// Agrees on the second sub-protocol offered, says one thing, and closes with a code of its own.
-async fn speak(question: Question) -> Reply {
+fn speak(question: Question) -> Ready<Reply> {
     let offered = question.headers()["sec-websocket-protocol"].clone();
     assert_eq!(offered, "one, two");
     let key = derive_accept_key(question.headers()["sec-websocket-key"].as_bytes());
@@ -61,14 +63,14 @@ async fn speak(question: Question) -> Reply {
     let answer = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     let answer = answer.header("connection", "Upgrade").header("upgrade", "websocket");
     let answer = answer.header("sec-websocket-accept", key).header("sec-websocket-protocol", "two");
-    answer.body(Body::empty()).unwrap()
+    ready(answer.body(Body::empty()).unwrap())
 }
 
 #[tokio::test]
 async fn sub_protocols_are_agreed_on_by_the_two_ends_and_the_servers_close_code_arrives() {
     let store = FakeStore::new();
     let fake = FakeServer::serve(&store, &store.directory("a")).await;
-    fake.script("GET /pty/*", |question| speak(question));
+    fake.script("GET /pty/*", speak);
     let daemon = daemon_before(&[&fake]).await;
     let url = format!("ws://{}/pty/pty_1/connect", daemon.address());
     let mut request: Request<()> = url.into_client_request().unwrap();

@@ -57,7 +57,7 @@ async fn a_call_for_attention_reaches_those_who_work_in_its_directory() {
     let mut here = town.listen(Some(town.two.directory()), &[], "").await;
     let mut elsewhere = town.listen(Some(town.one.directory()), &[], "").await;
     let mut browser_elsewhere =
-        town.listen(Some(town.one.directory()), &[("sec-fetch-mode", "cors")], "").await;
+        town.listen(Some(town.one.directory()), &[("sec-fetch-site", "same-origin")], "").await;
     for kind in CALLS {
         assert!(town.shows(&mut here, kind).await, "{kind}");
         assert!(!town.shows(&mut elsewhere, kind).await, "{kind}");
@@ -68,21 +68,29 @@ async fn a_call_for_attention_reaches_those_who_work_in_its_directory() {
 #[tokio::test]
 async fn who_names_no_directory_sees_foreign_calls_only_as_a_browser_or_on_request() {
     let town = Town::start().await;
-    let mut terminal = town.listen(None, &[], "").await;
+    let mut others = [
+        town.listen(None, &[], "").await,
+        // As the `fetch` of a script on Node has it.
+        town.listen(None, &[("sec-fetch-mode", "cors")], "").await,
+    ];
     let mut browsers = [
         town.listen(None, &[("origin", "http://localhost:3000")], "").await,
-        town.listen(None, &[("sec-fetch-mode", "cors")], "").await,
+        town.listen(None, &[("sec-fetch-site", "same-origin")], "").await,
         town.listen(None, &[], "?attention=all").await,
     ];
     for kind in CALLS {
-        assert!(!town.shows(&mut terminal, kind).await, "{kind}");
+        for other in &mut others {
+            assert!(!town.shows(other, kind).await, "{kind}");
+        }
         for browser in &mut browsers {
             assert!(town.shows(browser, kind).await, "{kind}");
         }
     }
     // Those of the default server's own directory are everybody's.
     town.one.emit(town.one.directory(), "permission.asked", json!({"id": "per_2", "sessionID": "ses_2"}));
-    terminal.expect_kind("permission.asked").await;
+    for other in &mut others {
+        other.expect_kind("permission.asked").await;
+    }
 }
 
 #[tokio::test]

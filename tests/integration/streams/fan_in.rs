@@ -30,7 +30,7 @@ async fn twenty_clients_cost_each_server_one_connection() {
         for _ in 0..2 {
             ports.push(client.expect_kind("test.marker").await.properties()["port"].clone());
         }
-        ports.sort_by_key(|port| port.as_u64());
+        ports.sort_by_key(serde_json::Value::as_u64);
         assert_eq!(ports, [json!(pair.low.port()), json!(pair.high.port())]);
         assert_eq!(client.seen().iter().filter(|event| event.kind() == "server.connected").count(), 1);
         assert_eq!(client.seen()[0].kind(), "server.connected");
@@ -138,9 +138,9 @@ async fn a_cut_between_us_and_a_server_goes_unnoticed_by_clients() {
     let mut events = daemon.events("/global/event").await;
     for round in 0..3 {
         if round % 2 == 0 {
-            pair.low.cut_streams()
+            pair.low.cut_streams();
         } else {
-            pair.low.finish_streams()
+            pair.low.finish_streams();
         }
         pair.low.wait_for(|_| pair.low.requests_to("GET /global/event").len() == round + 2).await;
         pair.low.wait_for_streams(1).await;
