@@ -78,7 +78,8 @@ impl Registry {
         let clock = Clock::default();
         let (kept, remembered) =
             kept.map_or((None, Remembered::new()), |(kept, remembered)| (Some(kept), remembered));
-        let latest = remembered.values().flatten().map(|claim| claim.at_ms).max().unwrap_or(0);
+        let latest =
+            remembered.values().flat_map(|kept| &kept.claims).map(|claim| claim.at_ms).max().unwrap_or(0);
         clock.not_before(latest);
         Self {
             servers: Servers::default(),
@@ -124,9 +125,14 @@ impl Registry {
         self.expect_no_more(&server.id);
         let snapshot = self.servers.now();
         let remembered = self.remembered.lock().remove(&server.id).unwrap_or_default();
-        for kept in remembered {
+        for kept in remembered.claims {
             let claim = Claim { server: server.key, evidence: kept.evidence, at_ms: kept.at_ms };
             self.sessions.claim(server.store, &kept.session, claim, &snapshot);
+        }
+        if let Some(kept) = self.kept.clone() {
+            let id = server.id.clone();
+            let keep = move |directory: &str| kept.put_directory(&id, directory);
+            server.directories.kept(&remembered.directories, keep);
         }
         let now_ms = self.clock.now_ms();
         if let Some(gone) = self.succession.predecessor(&server, now_ms) {

@@ -2,7 +2,7 @@
 //!
 //! What a server owned by `routed` or stronger evidence, and what was chosen for want of evidence, counts again after
 //! a restart if that very process still runs: the server's id stands in each key, and the id names one process.
-//! `busy` and `viewing` are learned anew.
+//! `busy` and `viewing` are learned anew. The directories in use of a server are kept beside its claims.
 //!
 //! Writes go to one thread in the order given, many in one batch. They are handed to the operating system, not forced
 //! to the disk: a killed daemon loses none that [`Kept::settled`] has waited for, a lost machine has no processes
@@ -48,8 +48,17 @@ pub struct KeptClaim {
     pub at_ms: u64,
 }
 
-/// The claims that an earlier run kept, by server. Each is taken once, when its server is met again.
-pub type Remembered = HashMap<ServerId, Vec<KeptClaim>>;
+/// What was kept of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptServer {
+    /// Its claims.
+    pub claims: Vec<KeptClaim>,
+    /// The directories it had in use: what waits in them must be found again.
+    pub directories: Vec<Arc<str>>,
+}
+
+/// What an earlier run kept, by server. Each is taken once, when its server is met again.
+pub type Remembered = HashMap<ServerId, KeptServer>;
 
 /// A handle to the writing thread; cheap to clone. The thread ends with its last handle.
 #[derive(Clone, Debug)]
@@ -62,6 +71,7 @@ pub struct Kept {
 #[derive(Debug)]
 enum Write {
     Put { key: Vec<u8>, at_ms: u64 },
+    Directory { key: Vec<u8> },
     Remove { key: Vec<u8> },
     Forget { server: ServerId },
     Settled(oneshot::Sender<()>),
@@ -89,6 +99,11 @@ impl Kept {
     /// Keeps a claim, or its newer time.
     pub fn put(&self, server: &ServerId, session: &SessionId, evidence: Evidence, at_ms: u64) {
         self.write(Write::Put { key: key(server, session, evidence), at_ms });
+    }
+
+    /// Keeps that a server has `directory` in use.
+    pub fn put_directory(&self, server: &ServerId, directory: &str) {
+        self.write(Write::Directory { key: [server.0.as_bytes(), directory.as_bytes()].join(&0) });
     }
 
     /// Forgets one claim.
@@ -135,31 +150,37 @@ pub fn is_kept(evidence: Evidence) -> bool {
     }
 }
 
-/// `<server id> 0 <session id> 0 <evidence>`: all claims of one server stand together.
+/// `<server id> 0 <session id> 0 <evidence>`: all claims of one server stand together. Its directories stand among
+/// them, as `<server id> 0 <directory>`: no path holds a 0.
 fn key(server: &ServerId, session: &SessionId, evidence: Evidence) -> Vec<u8> {
     [server.0.as_bytes(), session.as_str().as_bytes(), evidence.as_str().as_bytes()].join(&0)
 }
 
-fn parse(key: &[u8], value: &[u8]) -> Option<(ServerId, KeptClaim)> {
+fn parse(key: &[u8], value: &[u8], remembered: &mut Remembered) -> Option<()> {
     let mut parts = std::str::from_utf8(key).ok()?.split('\0');
-    let (server, session, evidence) = (parts.next()?, parts.next()?, parts.next()?);
+    let (server, subject) = (parts.next()?, parts.next()?);
+    let server = ServerId(server.into());
+    let Some(evidence) = parts.next() else {
+        remembered.entry(server).or_default().directories.push(subject.into());
+        return Some(());
+    };
     let evidence = Evidence::ALL.into_iter().find(|known| known.as_str() == evidence)?;
     let claim = KeptClaim {
-        session: SessionId::try_new(session).ok()?,
+        session: SessionId::try_new(subject).ok()?,
         evidence,
         at_ms: u64::from_be_bytes(value.try_into().ok()?),
     };
-    Some((ServerId(server.into()), claim))
+    remembered.entry(server).or_default().claims.push(claim);
+    Some(())
 }
 
 fn read(claims: &Keyspace) -> fjall::Result<Remembered> {
     let mut remembered = Remembered::new();
     for entry in claims.iter() {
         let (key, value) = entry.into_inner()?;
-        match parse(&key, &value) {
-            Some((server, claim)) => remembered.entry(server).or_default().push(claim),
+        if parse(&key, &value, &mut remembered).is_none() {
             // Written by another version. It says nothing we could use; leaving it costs nothing.
-            None => tracing::debug!(key = ?key, "kept claim not understood"),
+            tracing::debug!(key = ?key, "kept claim not understood");
         }
     }
     Ok(remembered)
@@ -189,6 +210,7 @@ fn write_batch(database: &Database, claims: &Keyspace, writes: Vec<Write>) -> fj
     for write in writes {
         match write {
             Write::Put { key, at_ms } => batch.insert(claims, key, at_ms.to_be_bytes()),
+            Write::Directory { key } => batch.insert(claims, key, []),
             Write::Remove { key } => batch.remove(claims, key),
             Write::Forget { server } => {
                 // What this batch has put for the server is written first, so that it is found and removed as well.
@@ -229,6 +251,8 @@ mod tests {
             kept.put(&one, &session("ses_a"), Evidence::Routed, 7);
             kept.put(&one, &session("ses_b"), Evidence::Emitted, 2);
             kept.put(&two, &session("ses_a"), Evidence::Emitted, 3);
+            kept.put_directory(&one, "/a b/ü");
+            kept.put_directory(&two, "/gone");
             kept.remove(&one, &session("ses_b"), Evidence::Emitted);
             kept.forget(&two);
             kept.settled().await;
@@ -244,6 +268,7 @@ mod tests {
         }
         let (_kept, remembered) = reopened.unwrap();
         let expected = KeptClaim { session: session("ses_a"), evidence: Evidence::Routed, at_ms: 7 };
-        assert_eq!(remembered, Remembered::from([(one, vec![expected])]));
+        let expected = KeptServer { claims: vec![expected], directories: vec!["/a b/ü".into()] };
+        assert_eq!(remembered, Remembered::from([(one, expected)]));
     }
 }

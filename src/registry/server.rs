@@ -1,6 +1,10 @@
 //! One server as we know it.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -141,8 +145,14 @@ impl fmt::Debug for Credentials {
 
 /// The directories in use of one server: its own, and those that its feed or requests through us have named. Nothing
 /// else is ever asked for on our own account, so that no directory is opened which nobody wanted open.
-#[derive(Debug, Default)]
-pub struct Directories(RwLock<BTreeSet<Arc<str>>>);
+#[derive(Default)]
+pub struct Directories {
+    known: RwLock<BTreeSet<Arc<str>>>,
+    keep: OnceLock<Keep>,
+}
+
+/// What keeps a directory for the next run of ours.
+type Keep = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Directories {
     /// How many directories of one server are remembered. Each costs that server far more than it costs us.
@@ -151,23 +161,40 @@ impl Directories {
     /// Remembers that `directory` is in use.
     pub fn note(&self, directory: &str) {
         let directory = trimmed(directory);
-        if directory.is_empty() || self.0.read().contains(directory) {
+        if directory.is_empty() || self.known.read().contains(directory) {
             return;
         }
-        let mut known = self.0.write();
-        if known.len() < Self::MOST {
-            known.insert(directory.into());
+        let mut known = self.known.write();
+        if known.len() < Self::MOST && known.insert(directory.into()) {
+            drop(known);
+            if let Some(keep) = self.keep.get() {
+                keep(directory);
+            }
         }
+    }
+
+    /// Takes in those of an earlier run of ours, and has `keep` told of each that is noted from now on.
+    pub(super) fn kept(&self, earlier: &[Arc<str>], keep: impl Fn(&str) + Send + Sync + 'static) {
+        for directory in earlier {
+            self.note(directory);
+        }
+        let _ = self.keep.set(Box::new(keep));
     }
 
     /// Whether `directory` is in use.
     pub fn contains(&self, directory: &str) -> bool {
-        self.0.read().contains(trimmed(directory))
+        self.known.read().contains(trimmed(directory))
     }
 
     /// Every directory in use, in order of its name.
     pub fn all(&self) -> Vec<Arc<str>> {
-        self.0.read().iter().cloned().collect()
+        self.known.read().iter().cloned().collect()
+    }
+}
+
+impl fmt::Debug for Directories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.known.read().iter()).finish()
     }
 }
 

@@ -105,8 +105,7 @@ fn a_terminal_with_a_port_is_a_server_and_one_without_is_listed_as_unreachable()
         assert_eq!(daemon.servers().await.len(), 1, "only those that can be reached, unless asked for");
 
         // What a person types on the screen is known to run there.
-        reachable.type_text("SLOW on the screen").await;
-        reachable.press("Enter").await;
+        reachable.submit("SLOW on the screen").await;
         store.model.wait_for("SLOW on the screen").await;
         let busy = daemon.wait_for_answer("/session/status", |answer| answer.text().contains("busy")).await;
         let session = busy.json().as_object().unwrap().keys().next().unwrap().clone();

@@ -50,8 +50,9 @@ async fn the_merged_stream_holds_what_both_servers_told_while_both_ran_a_turn() 
         }
     }
 
-    for (session, stream) in [(&one, &lower), (&two, &higher)] {
-        let (told, passed_on) = (about(session, stream.seen()), about(session, merged.seen()));
+    for (session, stream, end) in [(&one, &lower, &ends[0]), (&two, &higher, &ends[1])] {
+        let told = about(session, end, stream.seen());
+        let passed_on = about(session, end, merged.seen());
         assert!(told.len() > 20, "{told:#?}");
         assert_eq!(told, passed_on, "of {session}, in this order");
     }
@@ -84,7 +85,8 @@ async fn the_stream_of_a_directory_holds_its_servers_events_in_their_bare_form()
         owner.prompt(&session, "hello").await;
         let end = the_end(&mut direct, owner, &session).await;
         merged.expect(|event| event.kind() == "session.created" && event.session() == end).await;
-        let (told, passed_on) = (about(&session, direct.seen()), about(&session, merged.seen()));
+        let told = about(&session, &end, direct.seen());
+        let passed_on = about(&session, &end, merged.seen());
         assert!(told.len() > 10, "{told:#?}");
         assert_eq!(told, passed_on);
     }
@@ -99,10 +101,11 @@ async fn the_end(stream: &mut EventStream, server: &OpenCode, session: &str) -> 
     end
 }
 
-/// What a stream told of a session, `sync` twins included, as it was written.
-fn about(session: &str, events: &[Received]) -> Vec<String> {
+/// What a stream told of a session before `end` was created, `sync` twins included, as it was written.
+fn about(session: &str, end: &str, events: &[Received]) -> Vec<String> {
     events
         .iter()
+        .take_while(|event| !(event.kind() == "session.created" && event.session() == end))
         // Events of our own say who owns the session.
         .filter(|event| !event.kind().starts_with("pointsman."))
         .map(|event| event.data.to_string())

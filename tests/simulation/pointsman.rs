@@ -121,7 +121,7 @@ impl Pointsman {
         self.registry.sessions.for_each(|session, _, _, _, known| {
             for claim in known().claims.iter().filter(|claim| is_kept(claim.evidence)) {
                 if let Some(server) = servers.get(claim.server) {
-                    keepable.entry(server.id.clone()).or_default().push(KeptClaim {
+                    keepable.entry(server.id.clone()).or_default().claims.push(KeptClaim {
                         session: session.clone(),
                         evidence: claim.evidence,
                         at_ms: claim.at_ms,
@@ -148,7 +148,9 @@ impl Pointsman {
         };
         let store = self.registry.stores.key(identity);
         let server = self.registry.arrive(|key| server(world, pid, key, store)).unwrap();
-        for KeptClaim { session, evidence, at_ms } in self.remembered.remove(&server.id).unwrap_or_default() {
+        for KeptClaim { session, evidence, at_ms } in
+            self.remembered.remove(&server.id).unwrap_or_default().claims
+        {
             let claim = Claim { server: server.key, evidence, at_ms };
             self.registry.sessions.claim(store, &session, claim, &self.registry.servers.now());
         }
@@ -390,8 +392,8 @@ fn name(pid: Pid) -> ServerId {
 fn names(remembered: &Remembered) -> Vec<(ServerId, String, Evidence)> {
     let mut names: Vec<_> = remembered
         .iter()
-        .flat_map(|(server, claims)| {
-            claims.iter().map(|claim| (server.clone(), claim.session.to_string(), claim.evidence))
+        .flat_map(|(server, kept)| {
+            kept.claims.iter().map(|claim| (server.clone(), claim.session.to_string(), claim.evidence))
         })
         .collect();
     names.sort();

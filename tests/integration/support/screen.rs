@@ -34,10 +34,10 @@ impl Screen {
     async fn start(store: &Store, directory: &Path, words: &[&str]) -> Self {
         let own = TempDir::with_prefix("pointsman-screen-").expect("a temporary directory");
         let mut server = tmux(&own);
-        // In the foreground, so that it is our child and ends with us.
+        // In the foreground, so that it is our child and ends with us. Programs get its environment.
         server.arg("-D").envs(store.environment());
         let tmux_process = Process::start("tmux", &server);
-        let mut begin = tmux(&own);
+        let mut begin = client(&own);
         begin.args(["new-session", "-d", "-P", "-F", "#{pane_pid}"]).args(SIZE).arg("-c").arg(directory);
         begin.arg("--").args(words);
         let pid = eventually("a screen", || async {
@@ -62,6 +62,13 @@ impl Screen {
     /// Presses a key by the name that `tmux` has for it: `Enter`, `C-p`.
     pub async fn press(&self, key: &str) {
         self.run(&["send-keys", key]).await;
+    }
+
+    /// Types a prompt and sends it off, once it stands there: an `Enter` that comes with the text is part of it.
+    pub async fn submit(&self, prompt: &str) {
+        self.type_text(prompt).await;
+        self.wait_for(prompt).await;
+        self.press("Enter").await;
     }
 
     /// What stands on the screen.
@@ -89,7 +96,7 @@ impl Screen {
     }
 
     async fn run(&self, arguments: &[&str]) -> String {
-        let output = patiently("tmux", tmux(&self.directory).args(arguments).output()).await;
+        let output = patiently("tmux", client(&self.directory).args(arguments).output()).await;
         let output = output.expect("tmux is installed");
         assert!(output.status.success(), "tmux {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -100,6 +107,13 @@ impl Screen {
 fn tmux(directory: &TempDir) -> Command {
     let mut command = Command::new("tmux");
     command.arg("-f/dev/null").arg("-S").arg(directory.path().join("socket"));
+    command
+}
+
+/// Asks the server, and starts no other if it is not there yet.
+fn client(directory: &TempDir) -> Command {
+    let mut command = tmux(directory);
+    command.arg("-N");
     command
 }
 
