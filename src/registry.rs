@@ -115,7 +115,7 @@ impl Registry {
         }
         let owns = |kept: &KeptClaim| kept.session == *session && kept.evidence.owns();
         let expected = self.expected.lock();
-        expected.iter().filter_map(|id| remembered.get(id)).flatten().any(owns)
+        expected.iter().filter_map(|id| remembered.get(id)).flat_map(|kept| &kept.claims).any(owns)
     }
 
     /// Takes in a server that answered, with the claims it had before a restart of ours and those of a predecessor
