@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod dispatch;
+mod plain_words;
 mod subscribe;
 pub mod workers;
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     dispatch::{Connection, Dispatch},
+    plain_words::PlainWords,
     workers::Workers,
 };
 use crate::{
@@ -110,7 +112,7 @@ impl Front {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
                 .max_header_size(MOST_HEAD)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(PlainWords::new(stream)), service)
                 .with_upgrades()
         );
         let ended = tokio::select! {
