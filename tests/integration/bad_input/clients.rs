@@ -135,6 +135,7 @@ async fn a_mebibyte_of_headers_is_refused_with_431() {
     for headers in [many, one_large] {
         let answer = exchange(host, format!("GET /config HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n")).await;
         assert_eq!(answer.status(), 431, "{}", answer.text());
+        assert!(answer.text().contains(r#""name":"HeadTooLargeError""#), "{}", answer.text());
     }
     assert_eq!(fake.passed_on().len(), before);
     assert_well(&daemon).await;
