@@ -21,7 +21,7 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, runtime::Handle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -39,9 +39,10 @@ use crate::{
     front::{Front, dispatch::Dispatch, workers::Workers},
     guard::{Guard, InstanceId},
     machine::{self, Machine},
-    metrics::{Census, Metrics},
+    metrics::{CatalogueCensus, Census, Metrics},
     opencode::client::{AgentClient, AskError},
     proxy::{
+        catalogue::Catalogue,
         forward::Forwarder,
         merge,
         router::{Router, Scout, UnreachableOwner},
@@ -135,13 +136,14 @@ impl App {
         let instance = InstanceId::draw();
         let registry = Arc::new(Registry::new(Some(kept)));
         let hub = Hub::new(Limits::default());
-        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hub.clone())));
+        let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
+        let asking = Arc::new(forwarder());
+        let catalogue = Catalogue::new(Arc::clone(&asking), config.routing.catalogue_ttl, Handle::current());
+        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hub.clone(), catalogue.clone())));
         let client = AgentClient::try_new(config.discovery.connect_timeout)?;
         let doubts = Doubts::default();
         let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
-        let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
-        let asking = Arc::new(forwarder());
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let workers = Workers::start((0..workers).map(|_| forwarder())).map_err(StartError::Workers)?;
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
@@ -158,6 +160,7 @@ impl App {
         });
         let intake = Intake {
             registry: Arc::clone(&registry),
+            catalogue: catalogue.clone(),
             hub: hub.clone(),
             herald: herald.clone(),
             doubts: doubts.clone(),
@@ -197,6 +200,7 @@ impl App {
             hub: hub.clone(),
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
+            catalogue,
             merging,
             scout,
             crier: Arc::new(herald),
@@ -290,6 +294,7 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
             _ = tick.tick() => {
                 front.workers.tidy();
                 asking.tidy();
+                dispatch.catalogue.tidy();
                 dispatch.metrics.rows(sync.take_rows());
                 if begun.elapsed() > MET_BY {
                     dispatch.registry.forget_unmet();
@@ -300,8 +305,13 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
 }
 
 /// What exists, counted when somebody asks.
-fn census(registry: Arc<Registry>, hub: Hub) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
+fn census(
+    registry: Arc<Registry>,
+    hub: Hub,
+    catalogue: Catalogue,
+) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
     move || {
+        let read = catalogue.counted();
         let servers = registry.servers.now();
         let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
         let stores: HashSet<StoreKey> = servers.iter().map(|server| server.store).collect();
@@ -312,6 +322,15 @@ fn census(registry: Arc<Registry>, hub: Hub) -> impl Fn() -> Census + Send + std
             sessions: registry.sessions.len() as u64,
             stores: stores.len() as u64,
             subscribers: hub.subscribers() as u64,
+            catalogue: CatalogueCensus {
+                hits: read.hits,
+                misses: read.misses,
+                shared: read.shared,
+                unchanged: read.unchanged,
+                saved_bytes: read.saved_bytes,
+                drops: read.drops,
+                kept_bytes: read.kept_bytes,
+            },
         }
     }
 }

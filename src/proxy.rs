@@ -4,6 +4,7 @@ pub mod annotate;
 pub mod answer;
 pub mod body;
 mod carry;
+pub mod catalogue;
 pub mod forward;
 pub mod headers;
 pub mod learn;

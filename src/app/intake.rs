@@ -26,6 +26,7 @@ use crate::{
         event::{Decoded, Signal},
         wire::Activity,
     },
+    proxy::catalogue::Catalogue,
     registry::{
         Crier, News, Registry,
         asked::Origin,
@@ -38,6 +39,8 @@ use crate::{
 pub(super) struct Intake {
     /// What is known.
     pub registry: Arc<Registry>,
+    /// What servers offer, as it was read last.
+    pub catalogue: Catalogue,
     /// Where events go on to.
     pub hub: Hub,
     /// Who tells what changed.
@@ -200,6 +203,8 @@ impl feed::Intake for Intake {
     fn connected(&self, server: ServerKey) {
         self.set_state(server, State::Up, ServerChange::Changed);
         if let Some(server) = self.registry.servers.get(server) {
+            // What changed while nobody listened was told to nobody.
+            self.catalogue.changed(server.store);
             self.overtaken.begin(server.key);
             tokio::spawn(self.clone().catch_up(server));
         }

@@ -36,7 +36,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 18] = [
+const VARIABLES: [(&str, Shape); 19] = [
     ("listen", Shape::Text),
     ("state_dir", Shape::Text),
     ("ports", Shape::Text),
@@ -51,6 +51,7 @@ const VARIABLES: [(&str, Shape); 18] = [
     ("default_server", Shape::Text),
     ("connect_timeout", Shape::Text),
     ("merge_deadline", Shape::Text),
+    ("catalogue_ttl", Shape::Text),
     ("log", Shape::Text),
     ("credentials.username", Shape::Text),
     ("credentials.password", Shape::Text),

@@ -20,6 +20,9 @@ const TICK: &str = "1s";
 const CONNECT_TIMEOUT: &str = "2s";
 /// A session list of thousands takes a few hundred milliseconds; a person waits two seconds without reloading.
 const MERGE_DEADLINE: &str = "2s";
+/// Changes are noticed by themselves; this bounds how long one goes unseen that nothing tells of. A person who starts
+/// several clients does so within half a minute.
+const CATALOGUE_TTL: &str = "30s";
 const LOG: &str = "info";
 /// Longer is no token but a mistake, and the guard decodes it in place on the stack.
 const LONGEST_TOKEN: usize = 256;
@@ -104,6 +107,8 @@ pub struct Routing {
     pub connect_timeout: Duration,
     /// How long a merged answer waits for its slowest server.
     pub merge_deadline: Duration,
+    /// How long an answer of the catalogue (providers, models, agents, commands) is kept; nought: not at all.
+    pub catalogue_ttl: Duration,
 }
 
 /// What happens to a turn for a session whose owner is known to run and cannot be reached.
@@ -191,6 +196,7 @@ impl Config {
                     "10ms",
                     "1m",
                 )?,
+                catalogue_ttl: duration("catalogue_ttl", written.catalogue_ttl, CATALOGUE_TTL, "0s", "10m")?,
             },
         })
     }

@@ -99,12 +99,14 @@ fn every_key_can_come_from_the_environment() {
         .with("POINTSMAN_DEFAULT_SERVER", "http://127.0.0.1:4096")
         .with("POINTSMAN_CONNECT_TIMEOUT", "1s")
         .with("POINTSMAN_MERGE_DEADLINE", "1s")
+        .with("POINTSMAN_CATALOGUE_TTL", "0s")
         .with("POINTSMAN_LOG", "pointsman=debug")
         .with("POINTSMAN_CREDENTIALS_USERNAME", "me")
         .with("POINTSMAN_CREDENTIALS_PASSWORD", "1234")
         .with("POINTSMAN_SERVER", "http://127.0.0.1:4096,http://127.0.0.1:4097")
         .with("POINTSMAN_URL", "http://127.0.0.1:4747");
     let config = Config::load(&ServeArgs::default(), &environment).unwrap();
+    assert_eq!(config.routing.catalogue_ttl, Duration::ZERO);
     assert_eq!(config.access.allowed_hosts.len(), 2);
     assert_eq!(config.access.cors.len(), 2);
     assert_eq!(config.discovery.servers.len(), 2);
@@ -176,6 +178,7 @@ fn bad_values_are_told_under_the_name_they_were_written() {
         from_variable("POINTSMAN_TICK", "often").starts_with("POINTSMAN_TICK: \"often\" is not a duration")
     );
     assert!(from_variable("POINTSMAN_TICK", "1h").contains("not between 50ms and 1m"));
+    assert!(from_variable("POINTSMAN_CATALOGUE_TTL", "1h").contains("not between 0s and 10m"));
     assert!(from_variable("POINTSMAN_SCAN", "perhaps").contains("neither true nor false"));
     assert!(from_variable("POINTSMAN_TOKEN", "").contains("POINTSMAN_TOKEN: the value is empty"));
     assert!(from_variable("POINTSMAN_UNREACHABLE_OWNER", "x").contains("fallback and refuse"));

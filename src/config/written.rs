@@ -23,6 +23,7 @@ pub struct Written {
     pub default_server: Option<String>,
     pub connect_timeout: Option<String>,
     pub merge_deadline: Option<String>,
+    pub catalogue_ttl: Option<String>,
     pub log: Option<String>,
     pub credentials: Option<WrittenCredentials>,
     pub server: Option<Vec<WrittenServer>>,

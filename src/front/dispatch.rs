@@ -29,6 +29,7 @@ use crate::{
     proxy::{
         answer::AnswerBody,
         body::RequestBody,
+        catalogue::Catalogue,
         forward::{ForwardError, Forwarder},
         headers::{self, Forwarding},
         merge::{self, Merged, Wanted},
@@ -57,6 +58,8 @@ pub struct Dispatch {
     pub registry: Arc<Registry>,
     /// Where requests go.
     pub router: Router,
+    /// What servers offer, asked for once for many. Whatever goes to one server passes here.
+    pub catalogue: Catalogue,
     /// How lists are merged of which every server has a part.
     pub merging: merge::Settings,
     /// Who finds out what became of a server.
@@ -223,7 +226,7 @@ impl Dispatch {
         connection.forwarding.to_server(&mut parts.headers, upgrading);
         let mut request = Request::from_parts(parts, body);
         for _ in 1..ROUTES {
-            match connection.forwarder.forward(request, subject, &target).await {
+            match self.catalogue.pass(&connection.forwarder, request, subject, &target).await {
                 Err(ForwardError::Unsent(error, unsent)) if target.route != Route::Explicit => {
                     self.scout.doubt(&target.server).await;
                     let (parts, body) = unsent.into_parts();
@@ -242,7 +245,7 @@ impl Dispatch {
                 outcome => return self.finish(outcome, &target).await,
             }
         }
-        let outcome = connection.forwarder.forward(request, subject, &target).await;
+        let outcome = self.catalogue.pass(&connection.forwarder, request, subject, &target).await;
         self.finish(outcome, &target).await
     }
 

@@ -5,7 +5,8 @@ use std::fmt;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, gauge::ConstGauge},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
 };
 
 /// What is counted only when somebody asks.
@@ -23,6 +24,27 @@ pub struct Census {
     pub stores: u64,
     /// Open event streams of clients.
     pub subscribers: u64,
+    /// Reads of what servers offer.
+    pub catalogue: CatalogueCensus,
+}
+
+/// How reads of what servers offer were answered since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CatalogueCensus {
+    /// With what was kept.
+    pub hits: u64,
+    /// By a server.
+    pub misses: u64,
+    /// With what another had asked a server for at that time.
+    pub shared: u64,
+    /// With 304.
+    pub unchanged: u64,
+    /// Bytes that servers did not have to send.
+    pub saved_bytes: u64,
+    /// Times that all that was kept, of a store or at all, was dropped.
+    pub drops: u64,
+    /// Bytes kept now.
+    pub kept_bytes: u64,
 }
 
 /// Takes a census at every scrape.
@@ -56,7 +78,29 @@ impl Collector for Survey {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             gauge(count).encode(encoder)?;
         }
-        Ok(())
+        census.catalogue.encode(&mut encoder)
+    }
+}
+
+impl CatalogueCensus {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Reads of what servers offer, by where the answer came from";
+        let mut reads = encoder.encode_descriptor("catalogue_reads", help, None, MetricType::Counter)?;
+        for (cache, count) in [("hit", self.hits), ("miss", self.misses), ("shared", self.shared)] {
+            ConstCounter::new(count).encode(reads.encode_family(&[("cache", cache)])?)?;
+        }
+        for (name, help, unit, count) in [
+            ("catalogue_unchanged", "Reads answered with 304", None, self.unchanged),
+            ("catalogue_saved", "Bytes servers did not have to send", Some(&Unit::Bytes), self.saved_bytes),
+            ("catalogue_drops", "Times that what was kept was dropped", None, self.drops),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
+            ConstCounter::new(count).encode(encoder)?;
+        }
+        let help = "Bytes of answers that are kept";
+        let kept =
+            encoder.encode_descriptor("catalogue_kept", help, Some(&Unit::Bytes), MetricType::Gauge)?;
+        gauge(self.kept_bytes).encode(kept)
     }
 }
 

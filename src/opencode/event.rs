@@ -117,7 +117,7 @@ pub enum Signal {
     Connected,
     /// A sign of life.
     Heartbeat,
-    /// The models, providers or integrations on offer changed.
+    /// The models, providers, integrations, agents or commands on offer changed, or may have.
     CatalogueChanged,
     /// Nothing we act on; subscribers may.
     Nothing,
@@ -274,7 +274,10 @@ fn signal(event: &wire::Payload<'_>) -> Signal {
         "catalog.updated"
         | "models-dev.refreshed"
         | "integration.updated"
-        | "integration.connection.updated" => Signal::CatalogueChanged,
+        | "integration.connection.updated"
+        | "mcp.tools.changed"
+        | "plugin.added"
+        | "global.disposed" => Signal::CatalogueChanged,
         kind if kind.starts_with("tui.") => Signal::Tui,
         kind => output_if(kind.strip_prefix("session.next.").is_some_and(is_next_output)),
     }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::body::UpstreamBody;
+use super::{body::UpstreamBody, catalogue::inflate::Inflating};
 use crate::events::subscriber::Subscription;
 
 /// What can go wrong while an answer streams. The client sees its connection end.
@@ -21,6 +21,8 @@ pub enum AnswerBody {
     Upstream(UpstreamBody),
     /// One that is there as a whole.
     Whole(Option<Bytes>),
+    /// One that is kept compressed, for a client that cannot read that.
+    Inflating(Box<Inflating>),
     /// One of our own streams.
     Events(Box<Subscription>),
     /// One of our own endpoints'.
@@ -49,6 +51,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Inflating(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::Events(stream) => Pin::new(stream.as_mut()).poll_frame(cx).map_err(|never| match never {}),
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
@@ -58,6 +61,7 @@ impl Body for AnswerBody {
         match self {
             Self::Upstream(body) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_none(),
+            Self::Inflating(body) => body.is_end_stream(),
             Self::Events(stream) => stream.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
@@ -67,6 +71,7 @@ impl Body for AnswerBody {
         match self {
             Self::Upstream(body) => body.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Inflating(body) => body.size_hint(),
             Self::Events(stream) => stream.size_hint(),
             Self::Own(body) => body.size_hint(),
         }

@@ -29,7 +29,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const VIA: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 /// What scripts of other origins may read of our answers.
 const EXPOSED: HeaderValue =
-    HeaderValue::from_static("X-Pointsman-Server, X-Pointsman-Route, X-Pointsman-Partial");
+    HeaderValue::from_static("X-Pointsman-Server, X-Pointsman-Route, X-Pointsman-Partial, X-Pointsman-Cache");
 
 /// What we tell servers about one client's connection, written once.
 #[derive(Clone, Debug)]

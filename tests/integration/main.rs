@@ -9,12 +9,14 @@
 mod architecture;
 mod at_most_once;
 mod bad_input;
+mod catalogue;
 mod command_line;
 mod death;
 mod endpoints;
 mod fidelity;
 mod lists;
 mod real_attached;
+mod real_catalogue;
 mod real_creation;
 mod real_death;
 mod real_discovery;
