@@ -1,6 +1,6 @@
 //! What it costs to find the owner of a session: one million of them known, ten thousand claims a second arriving.
 //!
-//! Prints the distribution of single decisions (an id read and its owner found), each between two looks at the clock,
+//! Prints the distribution of single decisions (a path classified, its id read and the owner found), each between two looks at the clock,
 //! and what two looks alone cost; and what the sessions cost in resident memory, on Linux. Then divan times the same
 //! decision in bulk.
 
@@ -16,8 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Method;
 use pointsman::{
     domain::{evidence::Evidence, ids::SessionId, kind::Kind, session::SessionRow},
+    opencode::operations::{Subject, subject},
     registry::{
         Registry,
         server::{Address, Server, ServerId, State},
@@ -36,6 +38,8 @@ const DIRECTORIES: u64 = 300;
 const SAMPLES: usize = 2_000_000;
 /// A thread cannot wait for single ones that exactly; these go together every 10 ms.
 const CLAIMS_AT_ONCE: u64 = CLAIMS_PER_SECOND / 100;
+
+type Path = [u8; 47];
 
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
@@ -67,8 +71,8 @@ fn main() {
         print("two looks at the clock", &mut sample(&mut random, |_| ()));
         print(
             "decision",
-            &mut sample(&mut random, |id| {
-                black_box(decide(world, id));
+            &mut sample(&mut random, |path| {
+                black_box(decide(world, path));
             }),
         );
         #[expect(clippy::cast_precision_loss, reason = "a rate to print")]
@@ -78,25 +82,26 @@ fn main() {
     });
 }
 
-/// What a request costs: its session id is read, the owner found.
+/// What a request costs: its path is classified, its session id read, the owner found.
 #[divan::bench(sample_size = 1000, sample_count = 500)]
 fn decision(bencher: divan::Bencher<'_, '_>) {
     let mut random = Random(2);
     let world = &*WORLD;
-    bencher.with_inputs(|| id(random.below(SESSIONS))).bench_local_refs(|id| decide(world, id));
+    bencher.with_inputs(|| path(random.below(SESSIONS))).bench_local_refs(|path| decide(world, path));
 }
 
-fn decide(world: &World, id: &[u8; 30]) -> Option<Found> {
-    let id = SessionId::try_new(str::from_utf8(id).ok()?).ok()?;
+fn decide(world: &World, path: &Path) -> Option<Found> {
+    let Subject::Session { id, .. } = subject(&Method::POST, str::from_utf8(path).ok()?) else { return None };
+    let id = SessionId::try_new(id).ok()?;
     Some(world.registry.find(&id))
 }
 
-fn sample(random: &mut Random, decide: impl Fn(&[u8; 30])) -> Vec<u64> {
+fn sample(random: &mut Random, decide: impl Fn(&Path)) -> Vec<u64> {
     (0..SAMPLES)
         .map(|_| {
-            let id = black_box(id(random.below(SESSIONS)));
+            let path = black_box(path(random.below(SESSIONS)));
             let began = Instant::now();
-            decide(&id);
+            decide(&path);
             u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
         })
         .collect()
@@ -177,6 +182,13 @@ impl World {
 
 fn session(number: u64) -> Option<SessionId> {
     SessionId::try_new(str::from_utf8(&id(number)).ok()?).ok()
+}
+
+/// A turn of the session with this number.
+fn path(number: u64) -> Path {
+    let mut path = *b"/session/ses_00000000000000000000000000/message";
+    path[9..39].copy_from_slice(&id(number));
+    path
 }
 
 /// The id of the session with this number, as random as real ones look.

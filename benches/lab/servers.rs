@@ -1,0 +1,119 @@
+//! Simulated agent servers: they answer what a proxy asks and nothing else, as fast as hyper can.
+//!
+//! They run on one thread of their own, so that what is measured beside them has the rest of the machine.
+
+use std::{convert::Infallible, net::SocketAddr, sync::mpsc, thread, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpListener, time};
+
+/// How often a stream of events says that it is there, as real servers do.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Some servers on loopback, each with sessions of its own. They end with the program.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    /// Where they listen.
+    pub(crate) addresses: Vec<SocketAddr>,
+    sessions: usize,
+}
+
+impl Servers {
+    /// Starts `count` servers, each with `sessions` sessions.
+    pub(crate) fn start(count: usize, sessions: usize) -> Self {
+        let (told, addresses) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for server in 0..count {
+                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    told.send(listener.local_addr().unwrap()).unwrap();
+                    tokio::spawn(serve(listener, server, sessions));
+                }
+                std::future::pending::<()>().await;
+            });
+        });
+        Self { addresses: addresses.iter().take(count).collect(), sessions }
+    }
+
+    /// Every session with the server that has it.
+    pub(crate) fn sessions(&self) -> Vec<(String, SocketAddr)> {
+        let of = |server| (0..self.sessions).map(move |number| session_id(server, number));
+        let addresses = self.addresses.iter().enumerate();
+        addresses.flat_map(|(server, &address)| of(server).map(move |id| (id, address))).collect()
+    }
+}
+
+async fn serve(listener: TcpListener, server: usize, sessions: usize) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        stream.set_nodelay(true).unwrap();
+        let service =
+            service_fn(
+                move |request| async move { Ok::<_, Infallible>(answer(request, server, sessions).await) },
+            );
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+fn session_id(server: usize, number: usize) -> String {
+    format!("ses_{:012x}{server:06}{number:08}", 0x1fde_f41d_e001_u64)
+}
+
+fn session(server: usize, number: usize) -> String {
+    let id = session_id(server, number);
+    format!(
+        r#"{{"id":"{id}","slug":"calm-otter","version":"1.18.33","projectID":"p{server}","directory":"/sim/{server}","title":"Session {number} of server {server}","time":{{"created":1795260000000,"updated":1795260000000}}}}"#
+    )
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    server: usize,
+    sessions: usize,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let path = request.uri().path();
+    let text = match (request.method(), path) {
+        (_, "/global/health") => r#"{"healthy":true,"version":"1.18.33"}"#.to_owned(),
+        (_, "/path") => format!(
+            r#"{{"home":"/home/u","state":"/s{server}","config":"/c","worktree":"/sim/{server}","directory":"/sim/{server}"}}"#
+        ),
+        (_, "/project/current") => format!(r#"{{"id":"p{server}","worktree":"/sim/{server}"}}"#),
+        (_, "/global/event") => return events(),
+        (&Method::GET, "/session" | "/experimental/session") => {
+            let rows: Vec<String> = (0..sessions).map(|number| session(server, number)).collect();
+            format!("[{}]", rows.join(","))
+        }
+        (&Method::GET, path) if path.starts_with("/session/ses_") => {
+            let number = path.get(path.len() - 8..).and_then(|digits| digits.parse().ok());
+            session(server, number.unwrap_or_default())
+        }
+        (&Method::POST, _) => {
+            let length = request.into_body().collect().await.map_or(0, |body| body.to_bytes().len());
+            format!(r#"{{"info":{{"role":"assistant"}},"parts":[],"received":{length}}}"#)
+        }
+        _ => String::from("[]"),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
+
+fn events() -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let data = |json: &str| Ok(Frame::data(Bytes::from(format!("data: {json}\n\n"))));
+    let connected = data(r#"{"payload":{"type":"server.connected","properties":{}}}"#);
+    let beats = stream::unfold((), move |()| async move {
+        time::sleep(HEARTBEAT).await;
+        Some((data(r#"{"payload":{"type":"server.heartbeat","properties":{}}}"#), ()))
+    });
+    let stream = stream::iter([connected]).chain(beats);
+    let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/event-stream"));
+    response
+}
