@@ -7,6 +7,7 @@ mod feeds;
 mod herald;
 mod intake;
 mod scout;
+mod second;
 
 pub use self::intake::{Observed, observe};
 
@@ -29,13 +30,14 @@ use self::{
     herald::Herald,
     intake::{Intake, Overtaken},
     scout::Rider,
+    second::Second,
 };
 use crate::{
     api::{self, Api},
     config::{self, Config},
     discovery::{self, Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
-    events::{hub::Hub, log::Limits},
+    events::{hub::Hub, log::Limits, occasional::Occasional},
     front::{Front, dispatch::Dispatch, workers::Workers},
     guard::{Guard, InstanceId},
     machine::{self, Machine},
@@ -116,6 +118,7 @@ pub struct App {
     discovery: Discovery,
     sync: Sync,
     hub: Hub,
+    second: Second,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -135,10 +138,13 @@ impl App {
         let instance = InstanceId::draw();
         let registry = Arc::new(Registry::new(Some(kept)));
         let hub = Hub::new(Limits::default());
-        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hub.clone())));
+        let streams = Occasional::new(Hub::new(Limits::default()));
+        let hubs = [hub.clone(), streams.hub().clone()];
+        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hubs)));
         let client = AgentClient::try_new(config.discovery.connect_timeout)?;
         let doubts = Doubts::default();
-        let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
+        let herald =
+            Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
         let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
         let asking = Arc::new(forwarder());
@@ -165,8 +171,15 @@ impl App {
             metrics: Arc::clone(&metrics),
             overtaken: Overtaken::default(),
         };
-        let feeds =
-            Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
+        let stream_client = stream_client(&config)?;
+        let second = Second {
+            streams: streams.clone(),
+            registry: Arc::clone(&registry),
+            metrics: Arc::clone(&metrics),
+            client: stream_client.clone(),
+            tasks: tasks.clone(),
+        };
+        let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
         let settings = discovery_settings(&config, address);
         let discovery = Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
@@ -195,6 +208,7 @@ impl App {
             has_token,
             endpoints,
             hub: hub.clone(),
+            second: streams,
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
             merging,
@@ -215,6 +229,7 @@ impl App {
             discovery,
             sync,
             hub,
+            second,
             tasks,
             stop,
         })
@@ -236,11 +251,14 @@ impl App {
             discovery,
             sync,
             hub,
+            second,
             tasks,
             stop: stopping,
             ..
         } = self;
+        let second_hub = second.streams.hub().clone();
         let discovered = discovery.first_round();
+        tasks.spawn(second.run(stopping.child_token()));
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
         tasks.spawn(housekeeping(Arc::clone(&front), asking, sync.clone(), stopping.child_token()));
         tasks.spawn({
@@ -253,6 +271,7 @@ impl App {
         tracing::info!("stopping");
         stopping.cancel();
         hub.close();
+        second_hub.close();
         tasks.close();
         if timeout(STOP, tasks.wait()).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "tasks did not end in time");
@@ -277,7 +296,9 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
         // Once chosen it stays, so the choice waits for all that were there, not for whoever answered first.
         if *first_round.borrow_and_update() {
             let default = dispatch.router.default_server();
-            dispatch.hub.set_default_directory(default.and_then(|server| server.directory.clone()));
+            let default = default.and_then(|server| server.directory.clone());
+            dispatch.second.hub().set_default_directory(default.clone());
+            dispatch.hub.set_default_directory(default);
         }
         let servers = dispatch.registry.servers.now();
         let passwords =
@@ -300,7 +321,10 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
 }
 
 /// What exists, counted when somebody asks.
-fn census(registry: Arc<Registry>, hub: Hub) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
+fn census(
+    registry: Arc<Registry>,
+    hubs: [Hub; 2],
+) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
     move || {
         let servers = registry.servers.now();
         let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
@@ -311,7 +335,7 @@ fn census(registry: Arc<Registry>, hub: Hub) -> impl Fn() -> Census + Send + std
             locked: count(State::Locked),
             sessions: registry.sessions.len() as u64,
             stores: stores.len() as u64,
-            subscribers: hub.subscribers() as u64,
+            subscribers: hubs.iter().map(Hub::subscribers).sum::<usize>() as u64,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod hub;
 mod lane;
 pub mod log;
+pub mod occasional;
 pub mod own;
 pub mod sse;
 pub mod subscriber;
