@@ -32,7 +32,7 @@ async fn each_shape_has_its_own_greeting_and_signs_of_life_every_ten_seconds() {
             let event = event(&subscription.next().await.unwrap());
             let (keys, bare) = match shape {
                 Shape::Global => (1, &event["payload"]),
-                Shape::Directory => (3, &event),
+                Shape::Directory | Shape::Api => (3, &event),
             };
             assert_eq!(event.as_object().unwrap().len(), keys);
             assert_eq!(bare["type"], kind);
