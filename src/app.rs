@@ -7,6 +7,7 @@ mod feeds;
 mod herald;
 mod intake;
 mod scout;
+mod second;
 
 pub use self::intake::{Observed, observe};
 
@@ -29,13 +30,14 @@ use self::{
     herald::Herald,
     intake::{Intake, Overtaken},
     scout::Rider,
+    second::Second,
 };
 use crate::{
     api::{self, Api},
     config::{self, Config},
     discovery::{self, Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
-    events::{hub::Hub, log::Limits},
+    events::{hub::Hub, log::Limits, occasional::Occasional},
     front::{Front, dispatch::Dispatch, workers::Workers},
     guard::{Guard, InstanceId},
     machine::{self, Machine},
@@ -117,6 +119,7 @@ pub struct App {
     discovery: Discovery,
     sync: Sync,
     hub: Hub,
+    second: Second,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -139,10 +142,13 @@ impl App {
         let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
         let asking = Arc::new(forwarder());
         let catalogue = Catalogue::new(Arc::clone(&asking), config.routing.catalogue_ttl, Handle::current());
-        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hub.clone(), catalogue.clone())));
+        let streams = Occasional::new(Hub::new(Limits::default()));
+        let hubs = [hub.clone(), streams.hub().clone()];
+        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hubs, catalogue.clone())));
         let client = AgentClient::try_new(config.discovery.connect_timeout)?;
         let doubts = Doubts::default();
-        let herald = Herald::new(hub.clone(), Arc::clone(&registry), Arc::clone(&metrics));
+        let herald =
+            Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let workers = Workers::start((0..workers).map(|_| forwarder())).map_err(StartError::Workers)?;
@@ -168,8 +174,15 @@ impl App {
             metrics: Arc::clone(&metrics),
             overtaken: Overtaken::default(),
         };
-        let feeds =
-            Feeds::new(intake, herald.clone(), stream_client(&config)?, tasks.clone(), stop.child_token());
+        let stream_client = stream_client(&config)?;
+        let second = Second {
+            streams: streams.clone(),
+            registry: Arc::clone(&registry),
+            metrics: Arc::clone(&metrics),
+            client: stream_client.clone(),
+            tasks: tasks.clone(),
+        };
+        let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
         let settings = discovery_settings(&config, address);
         let discovery = Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
@@ -198,6 +211,7 @@ impl App {
             has_token,
             endpoints,
             hub: hub.clone(),
+            second: streams,
             registry: Arc::clone(&registry),
             router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
             catalogue,
@@ -219,6 +233,7 @@ impl App {
             discovery,
             sync,
             hub,
+            second,
             tasks,
             stop,
         })
@@ -240,11 +255,14 @@ impl App {
             discovery,
             sync,
             hub,
+            second,
             tasks,
             stop: stopping,
             ..
         } = self;
+        let second_hub = second.streams.hub().clone();
         let discovered = discovery.first_round();
+        tasks.spawn(second.run(stopping.child_token()));
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
         tasks.spawn(housekeeping(Arc::clone(&front), asking, sync.clone(), stopping.child_token()));
         tasks.spawn({
@@ -257,6 +275,7 @@ impl App {
         tracing::info!("stopping");
         stopping.cancel();
         hub.close();
+        second_hub.close();
         tasks.close();
         if timeout(STOP, tasks.wait()).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "tasks did not end in time");
@@ -281,7 +300,9 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
         // Once chosen it stays, so the choice waits for all that were there, not for whoever answered first.
         if *first_round.borrow_and_update() {
             let default = dispatch.router.default_server();
-            dispatch.hub.set_default_directory(default.and_then(|server| server.directory.clone()));
+            let default = default.and_then(|server| server.directory.clone());
+            dispatch.second.hub().set_default_directory(default.clone());
+            dispatch.hub.set_default_directory(default);
         }
         let servers = dispatch.registry.servers.now();
         let passwords =
@@ -307,7 +328,7 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
 /// What exists, counted when somebody asks.
 fn census(
     registry: Arc<Registry>,
-    hub: Hub,
+    hubs: [Hub; 2],
     catalogue: Catalogue,
 ) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
     move || {
@@ -321,7 +342,7 @@ fn census(
             locked: count(State::Locked),
             sessions: registry.sessions.len() as u64,
             stores: stores.len() as u64,
-            subscribers: hub.subscribers() as u64,
+            subscribers: hubs.iter().map(Hub::subscribers).sum::<usize>() as u64,
             catalogue: CatalogueCensus {
                 hits: read.hits,
                 misses: read.misses,

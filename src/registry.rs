@@ -146,7 +146,7 @@ impl Registry {
     pub fn depart(&self, key: ServerKey) -> Option<(Arc<Server>, News)> {
         let server = self.servers.remove(key)?;
         let now_ms = self.clock.now_ms();
-        self.asked.forget_server(key);
+        let orphans = self.asked.forget_server(key);
         let snapshot = self.servers.now();
         let moves = self.sessions.resettle(key, &snapshot);
         let lapsed = self.succession.gone(&server, now_ms);
@@ -163,7 +163,7 @@ impl Registry {
             evidence: to.map(|owner| owner.evidence),
         });
         let moves = moves.collect();
-        Some((server, News { moves, conflicts: Vec::new() }))
+        Some((server, News { moves, conflicts: Vec::new(), orphans }))
     }
 
     /// Places a server in its store, once that is known. What it claimed before moves along.
@@ -270,12 +270,18 @@ impl Registry {
     /// A server says that a session is idle there. `None` if that speaks of a turn which never ran there while
     /// another server is busy with the session: then nobody else should hear of it.
     pub fn idle(&self, server: &Server, session: &SessionId) -> Option<News> {
-        let snapshot = self.servers.now();
-        let store = snapshot.get(server.key).map_or(server.store, |server| server.store);
-        if self.sessions.idle_is_foreign(store, session, server.key, &snapshot) {
+        if self.idle_is_foreign(server, session) {
             return None;
         }
         Some(self.retract(server, session, Evidence::Busy))
+    }
+
+    /// Whether an idle of `server` speaks of a turn that never ran there, while another server is busy with the
+    /// session. Changes nothing.
+    pub fn idle_is_foreign(&self, server: &Server, session: &SessionId) -> bool {
+        let snapshot = self.servers.now();
+        let store = snapshot.get(server.key).map_or(server.store, |server| server.store);
+        self.sessions.idle_is_foreign(store, session, server.key, &snapshot)
     }
 
     /// After a gap in a server's stream: it is busy with `busy`, and no longer with those of which `ended` holds, told
@@ -360,6 +366,7 @@ impl Registry {
         News {
             moves: owner_changed.into_iter().collect(),
             conflicts: effect.conflict.map(conflict).into_iter().collect(),
+            orphans: Vec::new(),
         }
     }
 }

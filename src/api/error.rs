@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::{
-    domain::ids::SessionId,
+    domain::{ask::AskKind, ids::SessionId},
     guard::{CHALLENGE, Refusal},
     proxy::{
         answer::AnswerBody,
@@ -137,6 +137,7 @@ pub fn refusal(refusal: &Refusal) -> Response<AnswerBody> {
 /// The answer to a request for which there is no server.
 pub fn route_error(error: &RouteError) -> Response<AnswerBody> {
     let (status, name, data) = match error {
+        RouteError::AskerGone { kind, id } => return asker_gone(*kind, id, error),
         RouteError::NoServer => (StatusCode::SERVICE_UNAVAILABLE, "NoServerError", json!({})),
         RouteError::OwnerSilent { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OwnerSilentError", json!({})),
         RouteError::NoServerOfStore { session } => {
@@ -159,6 +160,16 @@ pub fn route_error(error: &RouteError) -> Response<AnswerBody> {
         }
     };
     answer(status, name, &error.to_string(), data)
+}
+
+/// As servers answer who replies to a question that they have not asked, in both interfaces.
+fn asker_gone(kind: AskKind, id: &str, error: &RouteError) -> Response<AnswerBody> {
+    let name = match kind {
+        AskKind::Permission => "PermissionNotFoundError",
+        AskKind::Question => "QuestionNotFoundError",
+    };
+    let body = json!({ "_tag": name, "requestID": id, "message": error.to_string() });
+    with_body(StatusCode::NOT_FOUND, name, &body)
 }
 
 /// The answer to a request whose server gave none.
@@ -225,8 +236,11 @@ fn answer(status: StatusCode, name: &'static str, message: &str, data: Value) ->
     if let Value::Object(data) = data {
         all.extend(data);
     }
-    let body = json!({ "name": name, "data": all }).to_string();
-    let mut response = Response::new(AnswerBody::from(Bytes::from(body)));
+    with_body(status, name, &json!({ "name": name, "data": all }))
+}
+
+fn with_body(status: StatusCode, name: &'static str, body: &Value) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::from(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

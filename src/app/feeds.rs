@@ -10,8 +10,11 @@ use url::Url;
 use super::{herald::Herald, intake::Intake};
 use crate::{
     discovery::Watcher,
-    domain::ids::ServerKey,
-    events::{feed, own::ServerChange},
+    domain::{ask::Interface, ids::ServerKey},
+    events::{
+        feed::{self, Feed},
+        own::ServerChange,
+    },
     registry::{
         Crier, News,
         server::{Credentials, Server, State},
@@ -41,20 +44,11 @@ impl Feeds {
     }
 
     fn start(&self, server: &Server) {
-        if server.state == State::Locked {
-            return;
-        }
-        let Ok(url) = Url::parse(&format!("{}/global/event", server.address.url())) else { return };
-        let authorization = server.credentials.as_ref().map(Credentials::header).map(HeaderValue::from_str);
-        let mut authorization = authorization.and_then(Result::ok);
-        if let Some(value) = &mut authorization {
-            value.set_sensitive(true);
-        }
+        let Some(feed) = feed_of(server, Interface::First, &self.client) else { return };
         let stop = self.stop.child_token();
         if let Some(earlier) = self.running.lock().insert(server.key, stop.clone()) {
             earlier.cancel();
         }
-        let feed = feed::Feed { server: server.key, client: self.client.clone(), url, authorization };
         self.tasks.spawn(feed::run(feed, self.intake.clone(), stop));
     }
 
@@ -67,6 +61,24 @@ impl Feeds {
     fn is_running(&self, server: ServerKey) -> bool {
         self.running.lock().contains_key(&server)
     }
+}
+
+/// The feed of a server's stream of `interface`; `None` while it lets nobody in.
+pub(super) fn feed_of(server: &Server, interface: Interface, client: &reqwest::Client) -> Option<Feed> {
+    if server.state == State::Locked {
+        return None;
+    }
+    let path = match interface {
+        Interface::First => "/global/event",
+        Interface::Second => "/api/event",
+    };
+    let url = Url::parse(&format!("{}{path}", server.address.url())).ok()?;
+    let authorization = server.credentials.as_ref().map(Credentials::header).map(HeaderValue::from_str);
+    let mut authorization = authorization.and_then(Result::ok);
+    if let Some(value) = &mut authorization {
+        value.set_sensitive(true);
+    }
+    Some(Feed { server: server.key, client: client.clone(), url, interface, authorization })
 }
 
 impl Watcher for Feeds {

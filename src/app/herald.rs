@@ -5,27 +5,29 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::ids::ServerKey,
+    domain::{ask::Interface, ids::ServerKey},
     events::{
         hub::Hub,
-        own::{self, ServerChange, ServerNotice, SessionConflict, SessionMoved},
+        own::{self, Orphaned, ServerChange, ServerNotice, SessionConflict, SessionMoved},
     },
     metrics::Metrics,
-    registry::{Conflict, Crier, Move, News, Registry, server::Server},
+    registry::{Conflict, Crier, Move, News, Registry, asked::Orphan, server::Server},
 };
 
 /// See the module.
 #[derive(Clone)]
 pub(super) struct Herald {
     hub: Hub,
+    second: Hub,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
 }
 
 impl Herald {
-    /// A herald that speaks through `hub`.
-    pub(super) fn new(hub: Hub, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
-        Self { hub, registry, metrics }
+    /// A herald that speaks through `hub`, and through `second` where the clients of the second interface must hear
+    /// it too.
+    pub(super) fn new(hub: Hub, second: Hub, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+        Self { hub, second, registry, metrics }
     }
 
     /// Something happened to a server.
@@ -57,6 +59,16 @@ impl Herald {
             other: &other.0,
         }));
     }
+
+    /// Takes a question that nobody can answer any more off all screens.
+    fn orphaned(&self, Orphan { ask, id, session, directory }: &Orphan) {
+        let known = self.registry.sessions.describe(session, &self.registry.servers.now());
+        let project = known.first().map(|known| &*known.row.project).filter(|project| !project.is_empty());
+        tracing::debug!(%session, %id, "the asker of a question has gone");
+        let orphan = Orphaned { ask: *ask, id, session, directory: directory.as_ref(), project };
+        self.hub.announce(own::orphaned(&orphan, Interface::First));
+        self.second.announce(own::orphaned(&orphan, Interface::Second));
+    }
 }
 
 impl Crier for Herald {
@@ -66,6 +78,9 @@ impl Crier for Herald {
         }
         for conflict in &news.conflicts {
             self.conflict(conflict);
+        }
+        for orphan in &news.orphans {
+            self.orphaned(orphan);
         }
     }
 }

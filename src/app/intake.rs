@@ -93,9 +93,9 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
     if let Some(directory) = &event.directory {
         server.directories.note(directory);
     }
-    let raised = |id: &str| {
-        let origin =
-            Origin { server: server.key, session: event.session.clone(), directory: event.directory.clone() };
+    let raised = |id: &str, ask| {
+        let (session, directory) = (event.session.clone(), event.directory.clone());
+        let origin = Origin { server: server.key, session, directory, ask };
         registry.asked.raised(id, origin);
     };
     let now_ms = registry.clock.now_ms();
@@ -108,8 +108,8 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
     Observed::PassOn(match &event.signal {
         Signal::Busy => claim(Evidence::Busy),
         Signal::Output => claim(Evidence::Emitted),
-        Signal::Asked { id, .. } => {
-            raised(id);
+        Signal::Asked { id, ask } => {
+            raised(id, Some(*ask));
             claim(Evidence::Emitted)
         }
         Signal::Created(row) => {
@@ -138,7 +138,7 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
             None => News::default(),
         },
         Signal::PtyCreated { id } => {
-            raised(id);
+            raised(id, None);
             News::default()
         }
         Signal::Answered { id, .. } | Signal::PtyGone { id } => {

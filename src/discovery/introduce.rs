@@ -6,7 +6,10 @@ use tokio::time::sleep;
 
 use super::{Watcher, agent, identity};
 use crate::{
-    domain::ids::ServerKey,
+    domain::{
+        ask::{Ask, Interface},
+        ids::ServerKey,
+    },
     machine::{Machine, Process},
     opencode::{
         client::{AgentClient, AskError},
@@ -98,11 +101,12 @@ impl Introducer {
     ) {
         let directory = Some(Arc::clone(directory));
         for Pending { id, session } in pending {
-            let origin = Origin { server, session: Some(session), directory: directory.clone() };
+            let ask = Ask::of(&id, Interface::First);
+            let origin = Origin { server, session: Some(session), directory: directory.clone(), ask };
             self.registry.asked.raised(&id, origin);
         }
         for terminal in terminals {
-            let origin = Origin { server, session: None, directory: directory.clone() };
+            let origin = Origin { server, session: None, directory: directory.clone(), ask: None };
             self.registry.asked.raised(&terminal.id, origin);
         }
     }

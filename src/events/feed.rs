@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    domain::ids::ServerKey,
+    domain::{ask::Interface, ids::ServerKey},
     events::sse,
     opencode::event::{Decoded, Decoder, Malformed, Signal},
 };
@@ -29,6 +29,10 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// A stream that lasted as long was a good one: when it ends, the next attempt is a first one again.
 const GOOD_STREAM: Duration = Duration::from_secs(5);
 
+/// The wait before a first attempt: too short to miss anything by, long enough for a server that ends every stream as
+/// soon as it has sent something to cost next to nothing.
+const BREATH: Duration = Duration::from_millis(5);
+
 /// Which stream to read, and how.
 #[derive(Clone, Debug)]
 pub struct Feed {
@@ -37,8 +41,10 @@ pub struct Feed {
     /// Makes the connections. It should bound connecting and keep TCP connections probed; it must not bound reading
     /// or the whole request.
     pub client: reqwest::Client,
-    /// The address of the server's `/global/event`.
+    /// The address of the stream.
     pub url: Url,
+    /// The interface whose stream that is: `/global/event` or `/api/event`.
+    pub interface: Interface,
     /// The credentials, where the server wants some.
     pub authorization: Option<HeaderValue>,
 }
@@ -109,20 +115,70 @@ impl Feed {
         let mut backoff = Backoff::default();
         loop {
             let opened = Instant::now();
+            let mut told = false;
             let why = match self.open(intake).await {
                 Ok(response) => {
                     let chunks = Box::pin(response.bytes_stream());
-                    follow(self.server, chunks, intake).await.map_or(Lost::Ended, Lost::Broken)
+                    self.follow(chunks, intake, &mut told).await.map_or(Lost::Ended, Lost::Broken)
                 }
                 Err(why) => why,
             };
-            let good = matches!(why, Lost::Ended | Lost::Broken(_)) && opened.elapsed() >= GOOD_STREAM;
+            let lasted = opened.elapsed() >= GOOD_STREAM;
+            // Servers end a stream of the second interface at each event that they cannot write in its form, and so
+            // several times in a turn of the first. What it told shows that it was a good one until then.
+            let ended_early = told && self.interface == Interface::Second;
+            let good = matches!(why, Lost::Ended | Lost::Broken(_)) && (lasted || ended_early);
             intake.lost(self.server, why);
             if good {
                 backoff = Backoff::default();
             }
-            sleep(backoff.next(rand::random())).await;
+            sleep(backoff.next(rand::random()).max(BREATH)).await;
         }
+    }
+
+    /// Reads a stream to its end and reports what it holds; `told` becomes true at the first event. `Some` is what
+    /// broke it.
+    async fn follow<E>(
+        &self,
+        mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        intake: &impl Intake,
+        told: &mut bool,
+    ) -> Option<E> {
+        let server = self.server;
+        let mut lines = sse::Decoder::new();
+        let mut events = Decoder::new();
+        let mut skipped = 0;
+        while let Some(chunk) =
+            or_silence(server, chunks.next(), |chunk| matches!(chunk, Some(Ok(_))), intake).await
+        {
+            match chunk {
+                Ok(chunk) => lines.push(chunk),
+                Err(error) => return Some(error),
+            }
+            for data in lines.by_ref() {
+                let event = match self.interface {
+                    Interface::First => events.decode(data),
+                    Interface::Second => events.decode_api(data),
+                };
+                match event {
+                    Ok(event) => match event.signal {
+                        Signal::Connected => intake.connected(server),
+                        Signal::Heartbeat => {}
+                        _ => {
+                            *told = true;
+                            intake.received(server, event);
+                        }
+                    },
+                    Err(why) => intake.malformed(server, why.into()),
+                }
+            }
+            let more = lines.skipped() - skipped;
+            if more > 0 {
+                skipped += more;
+                intake.malformed(server, Skipped::TooLarge(more));
+            }
+        }
+        None
     }
 
     async fn open(&self, intake: &impl Intake) -> Result<Response, Lost> {
@@ -148,41 +204,6 @@ impl Feed {
 }
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";
-
-/// Reads a stream to its end and reports what it holds. `Some` is what broke it.
-async fn follow<E>(
-    server: ServerKey,
-    mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    intake: &impl Intake,
-) -> Option<E> {
-    let mut lines = sse::Decoder::new();
-    let mut events = Decoder::new();
-    let mut skipped = 0;
-    while let Some(chunk) =
-        or_silence(server, chunks.next(), |chunk| matches!(chunk, Some(Ok(_))), intake).await
-    {
-        match chunk {
-            Ok(chunk) => lines.push(chunk),
-            Err(error) => return Some(error),
-        }
-        for data in lines.by_ref() {
-            match events.decode(data) {
-                Ok(event) => match event.signal {
-                    Signal::Connected => intake.connected(server),
-                    Signal::Heartbeat => {}
-                    _ => intake.received(server, event),
-                },
-                Err(why) => intake.malformed(server, why.into()),
-            }
-        }
-        let more = lines.skipped() - skipped;
-        if more > 0 {
-            skipped += more;
-            intake.malformed(server, Skipped::TooLarge(more));
-        }
-    }
-    None
-}
 
 /// Waits for `bytes`, however long, and tells of a silence, and of its end if what came `is_life` and not the end of
 /// the connection.

@@ -8,12 +8,15 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 use parking_lot::{Mutex, RwLock};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     domain::ids::ServerKey,
@@ -42,7 +45,7 @@ pub(super) struct Shared {
     /// Read only for events that call for attention, and for streams that name no directory.
     pub(super) default_directory: RwLock<Option<Arc<str>>>,
     pub(super) closed: AtomicBool,
-    pub(super) subscribers: AtomicUsize,
+    pub(super) audience: watch::Sender<usize>,
     lanes: Mutex<HashMap<View, Weak<Lane>>>,
     disposals: Mutex<Disposals>,
 }
@@ -55,7 +58,7 @@ impl Hub {
             news: Arc::default(),
             default_directory: RwLock::default(),
             closed: AtomicBool::new(false),
-            subscribers: AtomicUsize::new(0),
+            audience: watch::Sender::new(0),
             lanes: Mutex::default(),
             disposals: Mutex::default(),
         };
@@ -91,17 +94,17 @@ impl Hub {
         });
     }
 
-    /// Publishes an event of our own making, to everyone.
+    /// Publishes an event of our own making, to everyone whose stream holds events of its directory.
     pub fn announce(&self, own: Own) {
         self.append(Event {
             seq: 0,
             server: None,
-            directory: None,
+            global_only: own.directory.is_none(),
+            directory: own.directory,
             attention: Attention::Everyone,
             session: own.session,
             frame: own.frame,
             payload: own.payload,
-            global_only: true,
         });
     }
 
@@ -137,7 +140,12 @@ impl Hub {
 
     /// How many subscriptions there are.
     pub fn subscribers(&self) -> usize {
-        self.shared.subscribers.load(Ordering::Relaxed)
+        *self.shared.audience.borrow()
+    }
+
+    /// How many subscriptions there are, as it changes.
+    pub fn audience(&self) -> watch::Receiver<usize> {
+        self.shared.audience.subscribe()
     }
 
     /// Ends all subscriptions, those of the future included, once they have read what was published.

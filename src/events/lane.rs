@@ -156,7 +156,7 @@ impl From<Result<Frame, Behind>> for Reading {
 
 fn text_of(event: &Event, shape: Shape) -> &[u8] {
     match shape {
-        Shape::Global => &event.frame,
+        Shape::Global | Shape::Api => &event.frame,
         Shape::Directory => event.frame.get(event.payload.clone()).unwrap_or_default(),
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -12,19 +15,25 @@ use rand::Rng;
 use serde::Serialize;
 
 use crate::{
-    domain::{evidence::Evidence, ids::SessionId},
+    domain::{
+        ask::{Ask, AskKind, Interface},
+        evidence::Evidence,
+        ids::SessionId,
+    },
     events::view::Shape,
 };
 
 /// An event ready to be published.
 #[derive(Clone, Debug)]
 pub struct Own {
-    /// The `/global/event` form.
+    /// The `/global/event` form; the whole event, if it is one of the second interface.
     pub frame: Bytes,
     /// Where the `/event` form lies in it.
     pub payload: Range<usize>,
     /// The session it speaks of.
     pub session: Option<SessionId>,
+    /// The directory it is about; `None` for what concerns everybody.
+    pub directory: Option<Arc<str>>,
 }
 
 /// What happened to a server.
@@ -94,17 +103,83 @@ pub struct SessionConflict<'a> {
 
 /// `pointsman.server.up`, `.changed`, `.stalled` or `.down`.
 pub fn server(change: ServerChange, notice: &ServerNotice<'_>) -> Own {
-    wrap(change.kind(), notice, None)
+    wrap(BARE, change.kind(), &json(notice))
 }
 
 /// `pointsman.session.moved`.
 pub fn session_moved(moved: &SessionMoved<'_>) -> Own {
-    wrap("pointsman.session.moved", moved, Some(moved.session.clone()))
+    Own { session: Some(moved.session.clone()), ..wrap(BARE, "pointsman.session.moved", &json(moved)) }
 }
 
 /// `pointsman.session.conflict`.
 pub fn session_conflict(conflict: &SessionConflict<'_>) -> Own {
-    wrap("pointsman.session.conflict", conflict, Some(conflict.session.clone()))
+    Own {
+        session: Some(conflict.session.clone()),
+        ..wrap(BARE, "pointsman.session.conflict", &json(conflict))
+    }
+}
+
+/// What an agent asked for and nobody can answer any more, its server having gone.
+#[derive(Clone, Debug)]
+pub struct Orphaned<'a> {
+    /// What was asked for.
+    pub ask: Ask,
+    /// The id it was asked under.
+    pub id: &'a str,
+    /// The session that asked.
+    pub session: &'a SessionId,
+    /// The directory it asked in.
+    pub directory: Option<&'a Arc<str>>,
+    /// The project of that session, where it is known.
+    pub project: Option<&'a str>,
+}
+
+/// The event that takes a question off every screen: `permission.replied` or `question.rejected`, as a server would
+/// have told it, in the form of the streams of `interface`. A question of either interface stands on the streams of
+/// both, under its own type.
+pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        #[serde(rename = "sessionID")]
+        session: &'a SessionId,
+        #[serde(rename = "requestID")]
+        id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reply: Option<&'static str>,
+    }
+    #[derive(Serialize)]
+    struct Location<'a> {
+        directory: &'a str,
+    }
+    let (kind, reply) = match (orphan.ask.kind, orphan.ask.interface) {
+        (AskKind::Permission, Interface::First) => ("permission.replied", Some("reject")),
+        (AskKind::Permission, Interface::Second) => ("permission.v2.replied", Some("reject")),
+        (AskKind::Question, Interface::First) => ("question.rejected", None),
+        (AskKind::Question, Interface::Second) => ("question.v2.rejected", None),
+    };
+    let answer = json(&Answer { session: orphan.session, id: orphan.id, reply });
+    let session = Some(orphan.session.clone());
+    let directory = orphan.directory.cloned();
+    match interface {
+        Interface::First => {
+            let mut before = String::from("{");
+            if let Some(directory) = &directory {
+                before.push_str(&format!(r#""directory":{},"#, json(directory)));
+            }
+            if let Some(project) = orphan.project {
+                before.push_str(&format!(r#""project":{},"#, json(project)));
+            }
+            before.push_str(r#""payload":"#);
+            Own { session, directory, ..wrap(&before, kind, &answer) }
+        }
+        Interface::Second => {
+            let location = directory.as_deref().map_or_else(String::new, |directory| {
+                format!(r#""location":{},"#, json(&Location { directory }))
+            });
+            let frame = format!(r#"{{"id":"{}","type":"{kind}",{location}"data":{answer}}}"#, id());
+            Own { payload: 0..frame.len(), frame: frame.into(), session, directory }
+        }
+    }
 }
 
 /// The first event of a stream.
@@ -112,27 +187,34 @@ pub(super) fn connected(shape: Shape) -> Bytes {
     plain("server.connected", shape)
 }
 
-/// The sign of life of a stream.
-pub(super) fn heartbeat(shape: Shape) -> Bytes {
-    plain("server.heartbeat", shape)
-}
-
-fn plain(kind: &str, shape: Shape) -> Bytes {
-    #[derive(Serialize)]
-    struct Nothing {}
-    let own = wrap(kind, &Nothing {}, None);
+/// The sign of life of a stream; `None` where that is not an event but a comment.
+pub(super) fn heartbeat(shape: Shape) -> Option<Bytes> {
     match shape {
-        Shape::Global => own.frame,
-        Shape::Directory => own.frame.slice(own.payload),
+        Shape::Global | Shape::Directory => Some(plain("server.heartbeat", shape)),
+        Shape::Api => None,
     }
 }
 
-fn wrap(kind: &str, properties: &impl Serialize, session: Option<SessionId>) -> Own {
-    const BEFORE: &str = r#"{"payload":"#;
-    // Texts and numbers always become JSON; were one not to, the event would still tell that something happened.
-    let properties = serde_json::to_string(properties).unwrap_or_else(|_| "{}".to_owned());
-    let frame = format!(r#"{BEFORE}{{"id":"{}","type":"{kind}","properties":{properties}}}}}"#, id());
-    Own { payload: BEFORE.len()..frame.len() - 1, frame: frame.into(), session }
+fn plain(kind: &str, shape: Shape) -> Bytes {
+    let own = wrap(BARE, kind, "{}");
+    match shape {
+        Shape::Global => own.frame,
+        Shape::Directory => own.frame.slice(own.payload),
+        Shape::Api => format!(r#"{{"id":"{}","type":"{kind}","data":{{}}}}"#, id()).into(),
+    }
+}
+
+/// What stands before the payload of an event that concerns no directory.
+const BARE: &str = r#"{"payload":"#;
+
+fn wrap(before: &str, kind: &str, properties: &str) -> Own {
+    let frame = format!(r#"{before}{{"id":"{}","type":"{kind}","properties":{properties}}}}}"#, id());
+    Own { payload: before.len()..frame.len() - 1, frame: frame.into(), session: None, directory: None }
+}
+
+/// Texts and numbers always become JSON; were one not to, the event would still tell that something happened.
+fn json(properties: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(properties).unwrap_or_else(|_| "{}".to_owned())
 }
 
 /// A new event id of `OpenCode`'s form: `evt_`, 12 hexadecimal digits of (milliseconds × 4096 + counter) cut to 48
@@ -160,6 +242,49 @@ mod tests {
         let ids: Vec<_> = (0..10_000).map(|_| id()).collect();
         assert!(ids.iter().all(|id| id.len() == 30 && id.starts_with("evt_")));
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn a_question_whose_asker_has_gone_is_cleared_in_the_forms_of_both_interfaces() {
+        let session = SessionId::try_new("ses_1").unwrap();
+        let directory: Arc<str> = "/a \"b\"".into();
+        for (kind, interface, named, reply) in [
+            (AskKind::Permission, Interface::First, "permission.replied", true),
+            (AskKind::Permission, Interface::Second, "permission.v2.replied", true),
+            (AskKind::Question, Interface::First, "question.rejected", false),
+            (AskKind::Question, Interface::Second, "question.v2.rejected", false),
+        ] {
+            let ask = Ask { kind, interface };
+            let orphan = Orphaned {
+                ask,
+                id: "per_1",
+                session: &session,
+                directory: Some(&directory),
+                project: Some("p"),
+            };
+            let mut expected = serde_json::json!({"sessionID": "ses_1", "requestID": "per_1"});
+            if reply {
+                expected["reply"] = "reject".into();
+            }
+            let first = orphaned(&orphan, Interface::First);
+            let read = Decoder::new().decode(first.frame.clone()).unwrap();
+            assert_eq!(
+                (&*read.kind, &read.payload, &read.directory),
+                (named, &first.payload, &first.directory)
+            );
+            let whole: serde_json::Value = serde_json::from_slice(&first.frame).unwrap();
+            assert_eq!((&whole["directory"], &whole["project"]), (&(*directory).into(), &"p".into()));
+            assert_eq!(whole["payload"]["properties"], expected);
+            let second = orphaned(&orphan, Interface::Second);
+            let read = Decoder::new().decode_api(second.frame.clone()).unwrap();
+            assert_eq!(
+                (&*read.kind, &read.payload, &read.directory),
+                (named, &second.payload, &second.directory)
+            );
+            let whole: serde_json::Value = serde_json::from_slice(&second.frame).unwrap();
+            assert_eq!(whole["location"], serde_json::json!({"directory": &*directory}));
+            assert_eq!(whole["data"], expected);
+        }
     }
 
     #[test]

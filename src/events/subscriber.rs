@@ -22,13 +22,20 @@ use crate::events::{
     hub::Shared,
     lane::{Lane, Reading, put_event},
     own,
+    view::Shape,
 };
 
 /// As real servers do it. The web UI drops a stream after 15 s without an event.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// A stream of events: `server.connected` first, then what is published, and a `server.heartbeat` every 10 s
-/// whenever the client has read all there is.
+/// As real servers do it on streams of the second interface.
+const API_HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What is sent then, and once behind the greeting: a comment and no event.
+const API_BEAT: &[u8] = b": heartbeat\n\n";
+
+/// A stream of events: `server.connected` first, then what is published, and a `server.heartbeat` every 10 s (on
+/// `/api/event` a comment every 15 s) whenever the client has read all there is.
 ///
 /// Each item is as many whole events as were there, at most about 256 KiB. The stream ends when the hub closes, and
 /// when the client has read so slowly that the log has lost what it would read next.
@@ -52,8 +59,9 @@ enum State {
 
 impl Subscription {
     pub(super) fn new(shared: Arc<Shared>, lane: Arc<Lane>) -> Self {
-        shared.subscribers.fetch_add(1, Ordering::Relaxed);
-        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        shared.audience.send_modify(|audience| *audience += 1);
+        let every = if lane.shape() == Shape::Api { API_HEARTBEAT } else { HEARTBEAT };
+        let mut heartbeat = interval_at(Instant::now() + every, every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let news = Box::pin(shared.news.clone().notified_owned());
         let position = shared.log.read().end();
@@ -71,7 +79,13 @@ impl Subscription {
             State::Ended => return Poll::Ready(None),
             State::New => {
                 self.state = State::Live;
-                return Poll::Ready(Some(alone(&own::connected(self.lane.shape()))));
+                let shape = self.lane.shape();
+                let mut text = BytesMut::new();
+                put_event(&mut text, &own::connected(shape));
+                if shape == Shape::Api {
+                    text.extend_from_slice(API_BEAT);
+                }
+                return Poll::Ready(Some(text.freeze()));
             }
             State::Live => {}
         }
@@ -93,7 +107,7 @@ impl Subscription {
                 Reading::Nothing { .. } => {
                     if self.news.as_mut().poll(cx).is_pending() {
                         ready!(self.heartbeat.poll_tick(cx));
-                        return Poll::Ready(Some(alone(&own::heartbeat(self.lane.shape()))));
+                        return Poll::Ready(Some(beat(self.lane.shape())));
                     }
                     self.news.set(self.shared.news.clone().notified_owned());
                 }
@@ -113,16 +127,17 @@ impl Subscription {
     }
 }
 
-/// One event, of this stream alone.
-fn alone(text: &[u8]) -> Bytes {
+/// A sign of life, of this stream alone.
+fn beat(shape: Shape) -> Bytes {
+    let Some(event) = own::heartbeat(shape) else { return Bytes::from_static(API_BEAT) };
     let mut out = BytesMut::new();
-    put_event(&mut out, text);
+    put_event(&mut out, &event);
     out.freeze()
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.shared.subscribers.fetch_sub(1, Ordering::Relaxed);
+        self.shared.audience.send_modify(|audience| *audience -= 1);
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Shape {
     /// As on `/event`: the bare payload, of one directory (the default server's own if none was named). Events of
     /// whole processes and `sync` twins do not go there, as on a real server.
     Directory,
+    /// As on `/api/event`: `{"id","type","durable","location","data"}`, of all directories and of whole processes.
+    Api,
 }
 
 /// Whose calls for attention reach a subscriber that names no directory.
@@ -64,7 +66,7 @@ impl View {
         let named = self.directory.as_deref();
         let reaches = match self.shape {
             Shape::Directory => !event.global_only && of(named.or(default)),
-            Shape::Global => true,
+            Shape::Global | Shape::Api => true,
         };
         reaches
             && match event.attention {
@@ -159,8 +161,11 @@ mod tests {
 
     #[test]
     fn a_global_stream_holds_all_that_only_tells_whatever_it_names() {
-        let view = view(Shape::Global, Some("/two"), AttentionRule::Own);
-        assert!(view.admits(&event(Some("/one"), Attention::Everyone), None));
-        assert!(view.admits(&event(None, Attention::Everyone), None));
+        for shape in [Shape::Global, Shape::Api] {
+            let view = view(shape, Some("/two"), AttentionRule::Own);
+            assert!(view.admits(&event(Some("/one"), Attention::Everyone), None));
+            assert!(view.admits(&event(None, Attention::Everyone), None));
+            assert!(!view.admits(&event(Some("/one"), Attention::Directory), None));
+        }
     }
 }

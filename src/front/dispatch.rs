@@ -19,7 +19,7 @@ use super::{address, subscribe::subscribe};
 use crate::{
     api::error::{self, Fault},
     domain::ids::SessionId,
-    events::hub::Hub,
+    events::{hub::Hub, occasional::Occasional},
     guard::{self, Admitted, Guard, Peer, cors},
     metrics::{Decision, Metrics},
     opencode::{
@@ -54,6 +54,8 @@ pub struct Dispatch {
     pub endpoints: Endpoints,
     /// Our own streams.
     pub hub: Hub,
+    /// Those of the second interface.
+    pub second: Occasional,
     /// What exists.
     pub registry: Arc<Registry>,
     /// Where requests go.
@@ -148,9 +150,9 @@ impl Dispatch {
                     let error = RouteError::UnknownServer { name: name.to_owned() };
                     return (Decision::Nowhere, error::route_error(&error));
                 }
-                if let Some(response) = subscribe(&parts, stream, &self.hub, &self.registry.servers) {
-                    return (Decision::Stream, response);
-                }
+                let servers = &self.registry.servers;
+                let response = subscribe(&parts, stream, &self.hub, &self.second, servers).await;
+                return (Decision::Stream, response);
             }
             Subject::List(list) if named::server(&parts.headers).is_none() => {
                 return (Decision::Merged, self.merge(list, parts, connection).await);

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts}
 use crate::{
     events::{
         hub::Hub,
+        occasional::Occasional,
         view::{AttentionRule, Shape, View},
     },
     opencode::operations::Stream,
@@ -18,17 +19,18 @@ use crate::{
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Our own stream in place of `stream`; `None` for one that servers give themselves.
-pub(super) fn subscribe(
+/// Our own stream in place of `stream`.
+pub(super) async fn subscribe(
     request: &Parts,
     stream: Stream,
     hub: &Hub,
+    second: &Occasional,
     servers: &Servers,
-) -> Option<Response<AnswerBody>> {
+) -> Response<AnswerBody> {
     let shape = match stream {
         Stream::Directory => Shape::Directory,
         Stream::Global => Shape::Global,
-        Stream::Api => return None,
+        Stream::Api => Shape::Api,
     };
     let server = named::server(&request.headers);
     let view = View {
@@ -37,9 +39,13 @@ pub(super) fn subscribe(
         server: server.and_then(|name| servers.now().by_name(name).map(|server| server.key)),
         attention: attention(request),
     };
-    let mut response = Response::new(AnswerBody::Events(Box::new(hub.subscribe(view))));
+    let subscription = match shape {
+        Shape::Global | Shape::Directory => hub.subscribe(view),
+        Shape::Api => second.subscribe(view).await,
+    };
+    let mut response = Response::new(AnswerBody::Events(Box::new(subscription)));
     stream_headers(response.headers_mut());
-    Some(response)
+    response
 }
 
 /// A browser shows calls for attention to a person; anything else might answer them by itself.

@@ -1,4 +1,5 @@
-//! One event of `/global/event`, read once: where its bare form lies, whom it concerns and what it means to us.
+//! One event of `/global/event` or of `/api/event`, read once: where its bare form lies, whom it concerns and what it
+//! means to us.
 //!
 //! Promises: the bytes are kept exactly as received, unknown fields and types are no error, a text that is not an
 //! event is an error and never a panic, and the payload is never built as a tree: the decoder walks it twice, once
@@ -13,7 +14,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::domain::{ids::SessionId, session::SessionRow};
+use crate::domain::{
+    ask::{Ask, AskKind, Interface},
+    ids::SessionId,
+    session::SessionRow,
+};
 
 /// How many directory names a decoder keeps to hand out again. A stream names few, and nearly always the last one;
 /// eight are compared faster than one is allocated.
@@ -22,9 +27,10 @@ const REMEMBERED: usize = 8;
 /// An event as its server sent it, and what we read in it.
 #[derive(Clone, Debug)]
 pub struct Decoded {
-    /// The `/global/event` form, exactly as received.
+    /// The whole event, exactly as received.
     pub frame: Bytes,
-    /// Where the `/event` form, the bare payload, lies in `frame`.
+    /// Where the bare form, that of `/event`, lies in the `/global/event` form. An event of the second interface has
+    /// no other form: all of it.
     pub payload: Range<usize>,
     /// The directory whose instance emitted it; `None` for an event of the whole process.
     pub directory: Option<Arc<str>>,
@@ -81,14 +87,14 @@ pub enum Signal {
     /// The agent asks a person. Output too: only the process that runs the turn asks.
     Asked {
         /// What it asks for.
-        kind: AskKind,
+        ask: Ask,
         /// The id that the answer must name.
         id: Box<str>,
     },
     /// A question was answered, or turned down.
     Answered {
         /// What was asked for.
-        kind: AskKind,
+        ask: Ask,
         /// The id it was asked under.
         id: Box<str>,
     },
@@ -130,15 +136,6 @@ impl Signal {
     }
 }
 
-/// What an agent asks a person for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AskKind {
-    /// Leave to do something.
-    Permission,
-    /// A choice or a piece of knowledge.
-    Question,
-}
-
 /// Why a text is not an event. The stream it came on is still good.
 #[derive(Debug, Error)]
 pub enum Malformed {
@@ -147,7 +144,7 @@ pub enum Malformed {
     NotText(#[from] str::Utf8Error),
     /// Not JSON, or not of the shape of an event.
     #[error(
-        "the event is not of the shape {{\"directory\",\"payload\":{{\"type\",…}}}}: {0}; skip it and read on"
+        "the event is not of the shape {{\"directory\",\"payload\":{{\"type\",…}}}} or {{\"type\",\"data\",…}}: {0}; skip it and read on"
     )]
     NotAnEvent(#[from] serde_json::Error),
 }
@@ -170,18 +167,23 @@ impl Decoder {
         let envelope: wire::Envelope<'_> = serde_json::from_str(text)?;
         let payload = range_within(text, envelope.payload.get());
         let event: wire::Payload<'_> = serde_json::from_str(envelope.payload.get())?;
-        let directory = match envelope.directory.get() {
+        let directory = self.named(envelope.directory.get());
+        Ok(decoded(&frame, payload, directory, event))
+    }
+
+    /// Reads one event from the data of one `/api/event` message.
+    pub fn decode_api(&mut self, frame: Bytes) -> Result<Decoded, Malformed> {
+        let text = str::from_utf8(&frame)?;
+        let event: wire::ApiEvent<'_> = serde_json::from_str(text)?;
+        let directory = self.named(event.location.get().and_then(|location| location.directory.get()));
+        Ok(decoded(&frame, 0..frame.len(), directory, event.into()))
+    }
+
+    fn named(&mut self, name: Option<&str>) -> Option<Arc<str>> {
+        match name {
             None | Some("" | "global") => None,
             Some(name) => Some(self.directory(name)),
-        };
-        let signal = signal(&event);
-        let session = match &signal {
-            Signal::Sync { session, .. } => Some(session.clone()),
-            _ => session(&event),
-        };
-        let kind = known(&event.kind).map_or_else(|| Cow::Owned(event.kind.into_owned()), Cow::Borrowed);
-        let stamp = event.id.get().and_then(Stamp::of);
-        Ok(Decoded { frame, payload, directory, kind, session, signal, stamp })
+        }
     }
 
     fn directory(&mut self, name: &str) -> Arc<str> {
@@ -197,6 +199,22 @@ impl Decoder {
         self.directories.insert(0, name.clone());
         name
     }
+}
+
+fn decoded(
+    frame: &Bytes,
+    payload: Range<usize>,
+    directory: Option<Arc<str>>,
+    event: wire::Payload<'_>,
+) -> Decoded {
+    let signal = signal(&event);
+    let session = match &signal {
+        Signal::Sync { session, .. } => Some(session.clone()),
+        _ => session(&event),
+    };
+    let stamp = event.id.get().and_then(Stamp::of);
+    let kind = known(&event.kind).map_or_else(|| Cow::Owned(event.kind.into_owned()), Cow::Borrowed);
+    Decoded { frame: frame.clone(), payload, directory, kind, session, signal, stamp }
 }
 
 /// Where `part`, a slice of `whole`, lies in it.
@@ -260,11 +278,15 @@ fn signal(event: &wire::Payload<'_>) -> Signal {
         "session.created" => info.and_then(row).map_or(Signal::Nothing, Signal::Created),
         "session.updated" => info.and_then(row).map_or(Signal::Nothing, Signal::Updated),
         "session.deleted" => Signal::Deleted,
-        "permission.asked" | "permission.v2.asked" => asked(AskKind::Permission, properties),
-        "question.asked" | "question.v2.asked" => asked(AskKind::Question, properties),
-        "permission.replied" | "permission.v2.replied" => answered(AskKind::Permission, properties),
-        "question.replied" | "question.rejected" | "question.v2.replied" | "question.v2.rejected" => {
-            answered(AskKind::Question, properties)
+        "permission.asked" => asked(AskKind::Permission, Interface::First, properties),
+        "permission.v2.asked" => asked(AskKind::Permission, Interface::Second, properties),
+        "question.asked" => asked(AskKind::Question, Interface::First, properties),
+        "question.v2.asked" => asked(AskKind::Question, Interface::Second, properties),
+        "permission.replied" => answered(AskKind::Permission, Interface::First, properties),
+        "permission.v2.replied" => answered(AskKind::Permission, Interface::Second, properties),
+        "question.replied" | "question.rejected" => answered(AskKind::Question, Interface::First, properties),
+        "question.v2.replied" | "question.v2.rejected" => {
+            answered(AskKind::Question, Interface::Second, properties)
         }
         "pty.created" => named(info.and_then(|info| info.id.get()), |id| Signal::PtyCreated { id }),
         "pty.exited" | "pty.deleted" => named(properties.id.get(), |id| Signal::PtyGone { id }),
@@ -305,13 +327,15 @@ fn sync(event: &wire::Payload<'_>) -> Option<Signal> {
     Some(Signal::Sync { session, seq: twin.seq.get()? })
 }
 
-fn asked(kind: AskKind, properties: &wire::Properties<'_>) -> Signal {
+fn asked(kind: AskKind, interface: Interface, properties: &wire::Properties<'_>) -> Signal {
+    let ask = Ask { kind, interface };
     // A question nobody can answer, for want of an id, still shows that the turn runs here.
-    properties.id.get().map_or(Signal::Output, |id| Signal::Asked { kind, id: id.into() })
+    properties.id.get().map_or(Signal::Output, |id| Signal::Asked { ask, id: id.into() })
 }
 
-fn answered(kind: AskKind, properties: &wire::Properties<'_>) -> Signal {
-    named(properties.request.get(), |id| Signal::Answered { kind, id })
+fn answered(kind: AskKind, interface: Interface, properties: &wire::Properties<'_>) -> Signal {
+    let ask = Ask { kind, interface };
+    named(properties.request.get(), |id| Signal::Answered { ask, id })
 }
 
 fn named(id: Option<&str>, signal: impl FnOnce(Box<str>) -> Signal) -> Signal {

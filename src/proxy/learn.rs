@@ -107,7 +107,9 @@ impl Lesson {
             (Self::Raised, Some(body)) => {
                 if let Some(id) = raised_id(body) {
                     let directory = directory.map(Arc::from);
-                    registry.asked.raised(&id, Origin { server: server.key, session: None, directory });
+                    registry
+                        .asked
+                        .raised(&id, Origin { server: server.key, session: None, directory, ask: None });
                 }
                 News::default()
             }

@@ -39,6 +39,7 @@ use self::{
 };
 use super::headers;
 use crate::{
+    domain::ask::Interface,
     opencode::lists::List,
     registry::{Registry, server::Server},
 };
@@ -156,8 +157,10 @@ pub async fn merge(
             list.sessions(wanted.list, rows, &page, settings.owner_port)
         }
         List::Projects => (list.projects(rows), None),
-        List::Permissions | List::Questions | List::Terminals => (list.raised(rows, false), None),
-        List::ApiPermissions | List::ApiQuestions | List::ApiTerminals => (list.raised(rows, true), None),
+        List::Permissions | List::Questions | List::Terminals => (list.raised(rows, Interface::First), None),
+        List::ApiPermissions | List::ApiQuestions | List::ApiTerminals => {
+            (list.raised(rows, Interface::Second), None)
+        }
     };
     let mut headers = said_about_origins(&heard[0].part.headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use thiserror::Error;
 
 use crate::{
-    domain::{evidence::Evidence, ids::SessionId},
+    domain::{ask::AskKind, evidence::Evidence, ids::SessionId},
     registry::server::Server,
 };
 
@@ -127,6 +127,14 @@ pub enum RouteError {
     OwnerSilent {
         /// The session.
         session: SessionId,
+    },
+    /// A question was asked by a server that has gone: nobody can take the answer.
+    #[error("{} request not found: {id}", .kind.name())]
+    AskerGone {
+        /// What was asked for.
+        kind: AskKind,
+        /// The id it was asked under.
+        id: String,
     },
     /// The session runs in a process that opens no port, and the configuration says to refuse then.
     #[error("session {session} runs in a terminal that opens no port (pid {}); start it with --port 0", join(.pids))]

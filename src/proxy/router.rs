@@ -234,6 +234,9 @@ impl Router {
         {
             return Ok(Target { server, route: Route::Raised, directory: origin.directory });
         }
+        if let Some(kind) = self.registry.asked.orphaned(id) {
+            return Err(RouteError::AskerGone { kind, id: id.to_owned() });
+        }
         match session.map(SessionId::try_new) {
             Some(Ok(session)) => self.session(&session, request).await,
             _ => self.directory(request),

@@ -1,6 +1,6 @@
 //! What everybody should hear of: sessions that changed hands, or that two servers run at once.
 
-use super::server::ServerId;
+use super::{asked::Orphan, server::ServerId};
 use crate::domain::{
     evidence::Evidence,
     ids::{ServerKey, SessionId},
@@ -37,6 +37,8 @@ pub struct News {
     pub moves: Vec<Move>,
     /// Sessions run by two servers at once.
     pub conflicts: Vec<Conflict>,
+    /// Questions whose asker has gone.
+    pub orphans: Vec<Orphan>,
 }
 
 impl News {
@@ -44,6 +46,7 @@ impl News {
     pub fn add(&mut self, other: Self) {
         self.moves.extend(other.moves);
         self.conflicts.extend(other.conflicts);
+        self.orphans.extend(other.orphans);
     }
 }
 

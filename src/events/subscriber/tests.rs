@@ -32,7 +32,7 @@ async fn each_shape_has_its_own_greeting_and_signs_of_life_every_ten_seconds() {
             let event = event(&subscription.next().await.unwrap());
             let (keys, bare) = match shape {
                 Shape::Global => (1, &event["payload"]),
-                Shape::Directory => (3, &event),
+                Shape::Directory | Shape::Api => (3, &event),
             };
             assert_eq!(event.as_object().unwrap().len(), keys);
             assert_eq!(bare["type"], kind);
@@ -41,6 +41,22 @@ async fn each_shape_has_its_own_greeting_and_signs_of_life_every_ten_seconds() {
             let waited = (Instant::now() - start).as_secs() % 20;
             assert_eq!(waited, [0, 10, 0][n], "{kind}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_the_second_interface_is_greeted_by_an_event_and_kept_alive_by_comments() {
+    let hub = Hub::new(Limits::default());
+    let start = Instant::now();
+    let mut subscription = subscribe(&hub, Shape::Api);
+    let greeting = subscription.next().await.unwrap();
+    let text = std::str::from_utf8(&greeting).unwrap().strip_suffix(": heartbeat\n\n").unwrap().to_owned();
+    let greeting = event(&text.into());
+    assert_eq!(greeting.as_object().unwrap().keys().collect::<Vec<_>>(), ["data", "id", "type"]);
+    assert_eq!((&greeting["type"], &greeting["data"]), (&"server.connected".into(), &serde_json::json!({})));
+    for beat in 1..3 {
+        assert_eq!(subscription.next().await.unwrap(), ": heartbeat\n\n");
+        assert_eq!(start.elapsed().as_secs(), 15 * beat);
     }
 }
 

@@ -29,7 +29,7 @@ fn only(kind: &str) -> Vec<Signal> {
 fn a_real_turn_is_read_as_what_it_was() {
     let per = "per_1fdef3b720015x8LOeT1LqwXKe";
     let pty = "pty_1fdef4cd1001a3liwUEc78VAVY";
-    let kind = AskKind::Permission;
+    let ask = Ask { kind: AskKind::Permission, interface: Interface::First };
     assert_eq!(only("session.status"), [Signal::Busy, Signal::Idle]);
     assert_eq!(only("session.idle"), [Signal::Idle]);
     // First the user's, then the assistant's.
@@ -40,8 +40,8 @@ fn a_real_turn_is_read_as_what_it_was() {
         [Signal::Nothing, Signal::Output, Signal::Output, Signal::Output, Signal::Nothing]
     );
     assert_eq!(only("message.part.delta"), [Signal::Output]);
-    assert_eq!(only("permission.asked"), [Signal::Asked { kind, id: per.into() }]);
-    assert_eq!(only("permission.replied"), [Signal::Answered { kind, id: per.into() }]);
+    assert_eq!(only("permission.asked"), [Signal::Asked { ask, id: per.into() }]);
+    assert_eq!(only("permission.replied"), [Signal::Answered { ask, id: per.into() }]);
     assert_eq!(only("pty.created"), [Signal::PtyCreated { id: pty.into() }]);
     assert_eq!(only("pty.deleted"), [Signal::PtyGone { id: pty.into() }]);
     assert_eq!(only("tui.toast.show"), [Signal::Tui]);
@@ -124,15 +124,14 @@ fn the_session_is_found_in_each_of_its_places() {
 
 #[test]
 fn questions_are_asked_and_answered() {
-    let kind = AskKind::Question;
-    for name in ["question.asked", "question.v2.asked"] {
-        assert_eq!(signal_of(name, r#"{"id":"que_1"}"#), Signal::Asked { kind, id: "que_1".into() });
-    }
-    for name in ["question.replied", "question.rejected", "question.v2.replied", "question.v2.rejected"] {
-        assert_eq!(
-            signal_of(name, r#"{"requestID":"que_1"}"#),
-            Signal::Answered { kind, id: "que_1".into() }
-        );
+    for (version, interface) in [("", Interface::First), ("v2.", Interface::Second)] {
+        let ask = Ask { kind: AskKind::Question, interface };
+        let asked = signal_of(&format!("question.{version}asked"), r#"{"id":"que_1"}"#);
+        assert_eq!(asked, Signal::Asked { ask, id: "que_1".into() });
+        for word in ["replied", "rejected"] {
+            let answered = signal_of(&format!("question.{version}{word}"), r#"{"requestID":"que_1"}"#);
+            assert_eq!(answered, Signal::Answered { ask, id: "que_1".into() });
+        }
     }
     assert!(signal_of("permission.v2.asked", r#"{"id":"per_1"}"#).is_output());
 }
@@ -234,4 +233,25 @@ fn an_events_id_tells_when_it_was_emitted() {
     assert_eq!(at("evt_1fde436c3001RBL8JfLVrwymoI", 1_795_260_954_000), seen);
     assert_eq!(at("evt_no", 1), None);
     assert_eq!(at("evt_zzzzzzzzzzzzRBL8JfLVrwymoI", 1), None);
+}
+
+#[test]
+fn an_event_of_the_second_interface_is_read_like_its_twin_of_the_first() {
+    let api = |text: &str| Decoder::new().decode_api(text.to_owned().into());
+    let text = r#"{"id":"evt_1fe4238b2002IomSCLgOBGzH5M","type":"permission.v2.asked","location":{"directory":"/a"},"data":{"id":"per_1","sessionID":"ses_1","action":"bash"}}"#;
+    let asked = api(text).unwrap();
+    assert_eq!((&asked.frame[..], &asked.payload), (text.as_bytes(), &(0..text.len())));
+    let ask = Ask { kind: AskKind::Permission, interface: Interface::Second };
+    assert_eq!(asked.signal, Signal::Asked { ask, id: "per_1".into() });
+    assert_eq!((asked.directory.as_deref(), asked.session), (Some("/a"), SessionId::try_new("ses_1").ok()));
+    assert!(asked.stamp.is_some());
+    let greeting = api(r#"{"id":"evt_1","type":"server.connected","data":{}}"#).unwrap();
+    assert_eq!((greeting.signal, greeting.directory), (Signal::Connected, None));
+    let durable = r#"{"type":"session.created","durable":{"aggregateID":"ses_1","seq":0,"version":1},"location":{"directory":"/a"},"data":{"sessionID":"ses_1","info":{"id":"ses_1","directory":"/a","time":{"created":5}}}}"#;
+    assert!(matches!(api(durable).unwrap().signal, Signal::Created(_)));
+    let odd = r#"{"type":"tui.toast.show","location":"nowhere","data":[]}"#;
+    assert_eq!(api(odd).unwrap().signal, Signal::Tui);
+    for broken in ["{}", "[]", r#"{"type":1}"#, "<html>"] {
+        assert!(api(broken).is_err(), "{broken}");
+    }
 }

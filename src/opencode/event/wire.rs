@@ -31,6 +31,31 @@ pub(super) struct Payload<'a> {
     pub(super) sync: Object<Twin<'a>>,
 }
 
+/// An event of the second interface. Its `durable` says what the first one tells by `sync` twins; nothing here reads it.
+#[derive(Deserialize)]
+pub(super) struct ApiEvent<'a> {
+    #[serde(borrow, default)]
+    id: Text<'a>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Object<Properties<'a>>,
+    #[serde(borrow, default)]
+    pub(super) location: Object<Location<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Location<'a> {
+    #[serde(borrow, default)]
+    pub(super) directory: Text<'a>,
+}
+
+impl<'a> From<ApiEvent<'a>> for Payload<'a> {
+    fn from(event: ApiEvent<'a>) -> Self {
+        Self { id: event.id, kind: event.kind, properties: event.data, sync: Object::default() }
+    }
+}
+
 #[derive(Default, Deserialize)]
 pub(super) struct Properties<'a> {
     #[serde(borrow, default, rename = "sessionID")]

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
+        ask::{Ask, Interface},
         ids::{SessionId, StoreKey},
         ownership::Witness,
         session::SessionRow,
@@ -83,7 +84,8 @@ impl List<'_> {
     }
 
     /// All permissions, questions or terminals, with the first part's location around them where there is one.
-    pub(super) fn raised(&self, rows: Vec<Vec<Row>>, located: bool) -> Vec<u8> {
+    pub(super) fn raised(&self, rows: Vec<Vec<Row>>, interface: Interface) -> Vec<u8> {
+        let located = interface == Interface::Second;
         let (rows, _) = weave(rows, Order::Ids, usize::MAX);
         let mut body = Vec::new();
         if located {
@@ -106,6 +108,7 @@ impl List<'_> {
                         server: heard.server.key,
                         session: raised_for(element),
                         directory: named.or_else(|| heard.server.directory.clone()),
+                        ask: Ask::of(id, interface),
                     },
                 );
             }

@@ -199,6 +199,16 @@ impl FakeServer {
         *life.bus.watch().borrow()
     }
 
+    /// How many streams of the second interface are open.
+    pub fn api_streams(&self) -> usize {
+        self.life().bus.api()
+    }
+
+    /// Puts these bytes on every open stream of the second interface as they are.
+    pub fn send_raw_api(&self, bytes: impl Into<Bytes>) {
+        self.life().bus.raw_api(&bytes.into());
+    }
+
     /// The directories a real server would have opened an instance of, in order, since the last start.
     pub fn opened(&self) -> Vec<String> {
         self.life().opened.lock().clone()
@@ -440,15 +450,17 @@ impl Inner {
         let id = new_id("evt");
         let project = life.store.project_of(directory.unwrap_or(&self.directory));
         let session = properties["sessionID"].as_str().map(str::to_owned);
-        let twin = session.filter(|_| DURABLE.contains(&kind)).map(|session| {
-            json!({"type": "sync", "id": id, "syncEvent": {
-                "id": id, "type": format!("{kind}.1"), "seq": life.store.next_sequence(&session),
-                "aggregateID": session, "data": properties,
-            }})
+        let durable = session.filter(|_| DURABLE.contains(&kind)).map(|session| {
+            json!({"aggregateID": session, "seq": life.store.next_sequence(&session), "version": 1})
         });
-        life.bus.publish(directory, &project, &json!({"id": id, "type": kind, "properties": properties}));
-        if let Some(twin) = twin {
-            life.bus.publish(directory, &project, &twin);
+        let event = json!({"id": id, "type": kind, "properties": properties});
+        life.bus.publish(directory, &project, &event, durable.as_ref());
+        if let Some(durable) = durable {
+            let twin = json!({"type": "sync", "id": id, "syncEvent": {
+                "id": id, "type": format!("{kind}.1"), "seq": durable["seq"],
+                "aggregateID": durable["aggregateID"], "data": properties,
+            }});
+            life.bus.publish(directory, &project, &twin, None);
         }
     }
 

@@ -39,8 +39,10 @@ impl Received {
         self.event()["type"].as_str().unwrap_or_default()
     }
 
+    /// What the event holds: `properties`, or `data` in the second interface.
     pub fn properties(&self) -> &Value {
-        &self.event()["properties"]
+        let event = self.event();
+        event.get("data").unwrap_or(&event["properties"])
     }
 
     /// The directory a global event names.

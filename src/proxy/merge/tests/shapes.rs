@@ -139,10 +139,11 @@ async fn whoever_raised_a_listed_request_is_remembered_with_its_directory() {
     town.give(4001, "/permission", "/a", &format!("[{second}]"));
     let merged = town.get(List::Permissions, "").await.unwrap();
     assert_eq!(text(&merged.body), format!("[{first},{second}]"));
+    let ask = crate::domain::ask::Ask::of("per_1", crate::domain::ask::Interface::First);
     let origin = |server: &Arc<_>, session: &str, directory: &str| {
         let server: &crate::registry::server::Server = server;
         let session = SessionId::try_new(session).ok();
-        Some(Origin { server: server.key, session, directory: Some(directory.into()) })
+        Some(Origin { server: server.key, session, directory: Some(directory.into()), ask })
     };
     assert_eq!(town.registry.asked.origin("per_1"), origin(&two, "ses_1", "/c d"));
     assert_eq!(town.registry.asked.origin("per_2"), origin(&one, "ses_2", "/a"));

@@ -149,6 +149,7 @@ impl Route<'_> {
             ("GET", ["api", "health"]) => ok(&json!({"healthy": true})),
             ("GET", ["doc"]) => ok(&json!({"openapi": "3.1.0", "info": {"title": "opencode"}, "paths": {}})),
             ("GET", ["global", "event"]) => self.stream(Scope::Global),
+            ("GET", ["api", "event"]) => self.stream(Scope::Api),
             ("GET", ["api", "session"]) => match lists::api(self.life, &self.request.parameters()) {
                 Ok(page) => ok(&page),
                 Err(error) => with_status(400, &error),
@@ -292,6 +293,10 @@ impl Route<'_> {
                     404,
                     &json!({"_tag": "SessionNotFoundError", "sessionID": id, "message": message}),
                 )
+            }
+            // Near enough: a real one holds this session's events alone, and sends no head before the first.
+            Some(_) if self.head.method == Method::GET && self.request.path.ends_with("/event") => {
+                self.stream(Scope::Api)
             }
             Some(row) if self.head.method == Method::GET && self.request.path.ends_with(id) => {
                 ok(&json!({"data": row.to_v2(&self.life.store)}))
@@ -476,23 +481,28 @@ impl Route<'_> {
         if let Scope::Directory(directory) = &scope {
             self.server.open(self.life, directory);
         }
-        let global = scope == Scope::Global;
-        let frames = self.life.bus.open(scope);
+        let frames = self.life.bus.open(scope.clone());
         let every = self.server.heartbeat;
         let beat = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
-        let events = stream::unfold((frames, beat), move |(mut frames, mut beat)| async move {
-            let frame = tokio::select! {
-                frame = frames.recv() => frame?,
-                _ = beat.tick() => {
-                    let event = json!({"id": new_id("evt"), "type": "server.heartbeat", "properties": {}});
-                    let event = if global { json!({"payload": event}) } else { event };
-                    Frame::Bytes(Bytes::from(format!("data: {event}\n\n")))
+        let events = stream::unfold((frames, beat), move |(mut frames, mut beat)| {
+            let scope = scope.clone();
+            async move {
+                let frame = tokio::select! {
+                    frame = frames.recv() => frame?,
+                    _ = beat.tick() => {
+                        let event = json!({"id": new_id("evt"), "type": "server.heartbeat", "properties": {}});
+                        Frame::Bytes(Bytes::from(match scope {
+                            Scope::Global => format!("data: {}\n\n", json!({"payload": event})),
+                            Scope::Directory(_) => format!("data: {event}\n\n"),
+                            Scope::Api => ": heartbeat\n\n".to_owned(),
+                        }))
+                    }
+                };
+                match frame {
+                    Frame::Bytes(bytes) => Some((Ok(bytes), (frames, beat))),
+                    Frame::Cut => Some((Err(cut().await), (frames, beat))),
+                    Frame::Finish => None,
                 }
-            };
-            match frame {
-                Frame::Bytes(bytes) => Some((Ok(bytes), (frames, beat))),
-                Frame::Cut => Some((Err(cut().await), (frames, beat))),
-                Frame::Finish => None,
             }
         });
         let mut answer = Response::new(Body::from_stream(events));
