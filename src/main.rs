@@ -51,7 +51,7 @@ async fn serve(flags: &ServeArgs, environment: &Environment) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     // Scripts read this line to learn the port.
-    println!("pointsman listening on http://{}", app.address());
+    println!("pointsman listening on {}", app.url());
     app.run(told_to_stop()).await;
     ExitCode::SUCCESS
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{address, subscribe::subscribe};
+use super::{address, prefixed::Prefixed, subscribe::subscribe};
 use crate::{
     api::error::{self, Fault},
     domain::ids::SessionId,
@@ -49,6 +49,8 @@ pub struct Dispatch {
     pub guard: Guard,
     /// Whether clients present a token of ours, which ends here.
     pub has_token: bool,
+    /// The path under which everything is served as well.
+    pub base_path: Option<Box<str>>,
     /// Our own endpoints.
     pub endpoints: Endpoints,
     /// Our own streams.
@@ -88,6 +90,7 @@ impl Dispatch {
     pub async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<AnswerBody> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
+        let prefixed = Prefixed::take(&mut parts, self.base_path.as_deref());
         let mut origin = parts.headers.get(ORIGIN).cloned();
         let (decision, mut response) = match self.guard.check(&parts, &connection.peer) {
             Ok(Admitted::Request) => {
@@ -106,6 +109,9 @@ impl Dispatch {
         };
         self.metrics.decided(decision);
         self.metrics.answered(decision, response.status(), begun.elapsed());
+        if let Some(prefixed) = prefixed {
+            prefixed.put(&mut response);
+        }
         if origin.is_some() {
             let headers = response.headers_mut();
             let server_has_spoken = headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);

@@ -9,6 +9,7 @@
 mod architecture;
 mod at_most_once;
 mod bad_input;
+mod base_path;
 mod command_line;
 mod death;
 mod endpoints;
