@@ -8,6 +8,7 @@
 
 mod architecture;
 mod at_most_once;
+mod attach_and_open;
 mod bad_input;
 mod base_path;
 mod command_line;
