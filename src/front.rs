@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod dispatch;
+mod page;
 mod prefixed;
 mod subscribe;
 pub mod workers;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{address, prefixed::Prefixed, subscribe::subscribe};
+use super::{address, page, prefixed::Prefixed, subscribe::subscribe};
 use crate::{
     api::error::{self, Fault},
     domain::ids::SessionId,
@@ -97,7 +97,11 @@ impl Dispatch {
                 if self.has_token {
                     take_off_token(&mut parts);
                 }
-                self.admitted(parts, body, connection).await
+                if prefixed.is_some() && parts.uri.path() == page::SCRIPT {
+                    (Decision::Own, page::script())
+                } else {
+                    self.admitted(parts, body, connection).await
+                }
             }
             Ok(Admitted::Preflight) => (Decision::Own, preflight(&parts)),
             Err(refusal) => {
@@ -110,7 +114,7 @@ impl Dispatch {
         self.metrics.decided(decision);
         self.metrics.answered(decision, response.status(), begun.elapsed());
         if let Some(prefixed) = prefixed {
-            prefixed.put(&mut response);
+            response = prefixed.put(response).await.unwrap_or_else(|unread| error::forward_error(&unread));
         }
         if origin.is_some() {
             let headers = response.headers_mut();

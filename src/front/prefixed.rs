@@ -2,8 +2,11 @@
 
 use http::{HeaderValue, Response, request::Parts};
 
+use super::page;
 use crate::proxy::{
     answer::AnswerBody,
+    forward::ForwardError,
+    headers,
     prefix::{self, FORWARDED_PREFIX, Prefix},
 };
 
@@ -13,6 +16,7 @@ use crate::proxy::{
 pub(super) struct Prefixed {
     prefix: Prefix,
     host: Option<HeaderValue>,
+    may_be_page: bool,
 }
 
 impl Prefixed {
@@ -25,11 +29,24 @@ impl Prefixed {
         }
         let prefix = Prefix::of(parts.headers.get(FORWARDED_PREFIX), base, had_base)?;
         prefix.tell(&mut parts.headers);
-        Some(Self { prefix, host: prefix::host(&parts.headers) })
+        let may_be_page = page::prepare(parts);
+        Some(Self { prefix, host: prefix::host(&parts.headers), may_be_page })
     }
 
-    /// Makes an answer one to that request.
-    pub(super) fn put(self, response: &mut Response<AnswerBody>) {
+    /// Makes an answer one to that request. Fails only where the answer was a page that broke off.
+    pub(super) async fn put(
+        self,
+        mut response: Response<AnswerBody>,
+    ) -> Result<Response<AnswerBody>, ForwardError> {
         self.prefix.put(response.headers_mut(), self.host.as_ref());
+        if !self.may_be_page {
+            return Ok(response);
+        }
+        let server = response.headers().get(headers::SERVER).cloned();
+        page::put(response, self.prefix.as_str()).await.map_err(|source| {
+            let server =
+                server.as_ref().and_then(|server| server.to_str().ok()).unwrap_or("a server").to_owned();
+            ForwardError::Unread { server, source }
+        })
     }
 }

@@ -148,6 +148,48 @@ async fn links_lead_back_through_the_prefix_the_client_uses() {
 }
 
 #[tokio::test]
+async fn the_page_its_parts_and_a_script_of_ours_are_served_under_the_prefix_alone() {
+    let store = FakeStore::new();
+    let fake = FakeServer::serve(&store, &store.directory("a")).await;
+    let page = "<html><head><script src=\"/assets/i.js\"></script></head></html>";
+    fake.script("GET /", move |question| async move {
+        assert!(
+            !question.headers().contains_key("accept-encoding")
+                || !question.headers().contains_key("x-forwarded-prefix")
+        );
+        let answer =
+            Response::builder().header("content-type", "text/html").header("content-length", page.len());
+        answer.header("content-security-policy", "script-src 'self'").body(page.into()).unwrap()
+    });
+    fake.script("GET /assets/*", |_| async {
+        let part = "import(\"./a.js\");const b=\"/assets/b.svg\"";
+        let answer = Response::builder()
+            .header("content-type", "text/javascript")
+            .header("content-length", part.len());
+        answer.body(part.into()).unwrap()
+    });
+    let daemon = under_base(&[&fake]).await;
+    let browse = |path: &str| {
+        let request =
+            daemon.request("GET", path).header("accept", "text/html,*/*").header("accept-encoding", "gzip");
+        daemon.send(request)
+    };
+    let answer = browse("/").await;
+    let script = "<script src=\"/oc/base-path.js\"></script><script src=\"/oc/assets/i.js\">";
+    assert_eq!(answer.text(), page.replace("<script src=\"/assets/i.js\">", script));
+    assert_eq!(answer.header("content-security-policy"), "script-src 'self'");
+    assert_eq!(browse("/assets/i.js").await.text(), "import(\"./a.js\");const b=\"/oc/assets/b.svg\"");
+    let script = browse("/base-path.js").await;
+    assert_eq!(script.header("content-type"), "text/javascript; charset=utf-8");
+    assert!(script.text().contains("window.fetch"), "{script:?}");
+
+    let plain = start(Daemon::builder(), &[&fake]).await;
+    let request = plain.request("GET", "/").header("accept", "text/html").header("accept-encoding", "gzip");
+    assert_eq!(plain.send(request).await.text(), page);
+    assert_eq!(plain.get("/base-path.js").await.fake(), fake.address());
+}
+
+#[tokio::test]
 async fn the_sign_of_life_is_open_under_the_prefix_and_nothing_else_is() {
     let store = FakeStore::new();
     let fake = FakeServer::serve(&store, &store.directory("a")).await;
