@@ -181,9 +181,9 @@ fn bad_values_are_told_under_the_name_they_were_written() {
         from_variable("POINTSMAN_BASE_PATH", "/oc/")
             .starts_with("POINTSMAN_BASE_PATH: \"/oc/\" is not a path")
     );
-    let taken = ServeArgs { base_path: Some("/session".to_owned()), ..ServeArgs::default() };
+    let reserved = ServeArgs { base_path: Some("/session".to_owned()), ..ServeArgs::default() };
     assert!(
-        from_flags(&taken).starts_with("--base-path: paths that begin with /session are answered already")
+        from_flags(&reserved).starts_with("--base-path: paths that begin with /session are answered already")
     );
     assert!(from_variable("POINTSMAN_TICK", "1h").contains("not between 50ms and 1m"));
     assert!(from_variable("POINTSMAN_SCAN", "perhaps").contains("neither true nor false"));

@@ -22,10 +22,10 @@ pub(super) struct Prefixed {
 impl Prefixed {
     /// Takes the base path off a request, and what its client sees before our paths.
     pub(super) fn take(parts: &mut Parts, base: Option<&str>) -> Option<Self> {
-        let bare = base.and_then(|base| prefix::without(base, &parts.uri));
-        let had_base = bare.is_some();
-        if let Some(bare) = bare {
-            parts.uri = bare;
+        let inner = base.and_then(|base| prefix::without(base, &parts.uri));
+        let had_base = inner.is_some();
+        if let Some(inner) = inner {
+            parts.uri = inner;
         }
         let prefix = Prefix::of(parts.headers.get(FORWARDED_PREFIX), base, had_base)?;
         prefix.tell(&mut parts.headers);
