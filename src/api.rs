@@ -26,7 +26,7 @@ pub mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -66,8 +66,8 @@ pub struct Api {
     pub tell: Tell,
     /// Whether it looks for processes that nobody named: else one it does not know is none it cannot reach.
     pub scans: bool,
-    /// Where this daemon is bound.
-    pub own_address: SocketAddr,
+    /// Where this daemon is to be asked, as it is printed.
+    pub own_url: Arc<str>,
 }
 
 type Answer = Result<Response, Fault>;

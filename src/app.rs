@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     api::{self, Api},
-    config::{self, Config},
+    config::{self, BasePath, Config},
     discovery::{self, Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
     events::{hub::Hub, log::Limits, occasional::Occasional},
@@ -111,7 +111,7 @@ pub enum StartError {
 pub struct App {
     state_dir: StateDir,
     listener: TcpListener,
-    address: SocketAddr,
+    url: Arc<str>,
     front: Arc<Front>,
     /// Carries questions of our own.
     asking: Arc<Forwarder>,
@@ -133,7 +133,9 @@ impl App {
         let listener = listen(config.listen, machine.as_ref()).await?;
         let cannot_listen = |source| StartError::Listen { address: config.listen, source };
         let address = listener.local_addr().map_err(cannot_listen)?;
-        state_dir.announce(&format!("http://{address}"))?;
+        let base_path = config.base_path.as_ref().map(BasePath::as_str);
+        let url: Arc<str> = format!("http://{address}{}", base_path.unwrap_or_default()).into();
+        state_dir.announce(&url)?;
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let instance = InstanceId::draw();
@@ -198,7 +200,7 @@ impl App {
                 Arc::new(move |news| herald.cry(news))
             },
             scans: config.discovery.scan,
-            own_address: address,
+            own_url: Arc::clone(&url),
         });
         let unreachable_owner = match config.routing.unreachable_owner {
             config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
@@ -209,6 +211,7 @@ impl App {
         let dispatch = Dispatch {
             guard: Guard::new(config.access, address, instance.clone()),
             has_token,
+            base_path: base_path.map(Into::into),
             endpoints,
             hub: hub.clone(),
             second: streams,
@@ -226,7 +229,7 @@ impl App {
         Ok(Self {
             state_dir,
             listener,
-            address,
+            url,
             front: Arc::new(front),
             asking,
             feeds: Arc::new(feeds),
@@ -239,9 +242,9 @@ impl App {
         })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it is to be asked: the address it listens on, and the base path.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Runs until `stop` is done, and then stops in order.

@@ -2,12 +2,16 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are printed as help, where backticks are noise")]
 
+pub mod attach;
 pub mod client;
 mod moment;
+pub mod open;
 pub mod servers;
 pub mod sessions;
 mod table;
 pub mod which;
+
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -36,11 +40,15 @@ pub enum Command {
     Sessions(SessionsArgs),
     /// Explain which server owns a session, and why
     Which(WhichArgs),
+    /// Open the web page, or a session's, in a browser
+    Open(OpenArgs),
+    /// Run `opencode attach` here, or on a session in its directory
+    Attach(AttachArgs),
 }
 
-/// How to reach a running daemon, and how to print what it says.
+/// How to reach a running daemon.
 #[derive(Args, Clone, Debug)]
-pub struct ClientArgs {
+pub struct DaemonArgs {
     /// URL of the daemon [default: the one that uses the state directory, else http://127.0.0.1:4747]
     #[arg(long, env = "POINTSMAN_URL", value_name = "URL")]
     pub url: Option<String>,
@@ -50,6 +58,14 @@ pub struct ClientArgs {
     /// Other users of the machine can read command lines: POINTSMAN_TOKEN is the better place.
     #[arg(long, env = "POINTSMAN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<Secret>,
+}
+
+/// How to reach a running daemon, and how to print what it says.
+#[derive(Args, Clone, Debug)]
+pub struct ClientArgs {
+    /// Which one.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 
     /// Print JSON instead of a table
     #[arg(long)]
@@ -92,12 +108,48 @@ pub struct WhichArgs {
     pub client: ClientArgs,
 }
 
-impl ClientArgs {
+/// `pointsman open`.
+#[derive(Args, Clone, Debug)]
+pub struct OpenArgs {
+    /// Id of the session to show
+    #[arg(value_name = "SESSION")]
+    pub session: Option<String>,
+
+    /// Print the address of the page and open nothing
+    #[arg(long)]
+    pub print: bool,
+
+    /// Where to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// `pointsman attach`.
+#[derive(Args, Clone, Debug)]
+pub struct AttachArgs {
+    /// Id of the session to show
+    #[arg(value_name = "SESSION")]
+    pub session: Option<String>,
+
+    /// Directory to work in [default: the session's own]
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+
+    /// The opencode program [default: the one on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub opencode: Option<PathBuf>,
+
+    /// Where to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+impl DaemonArgs {
     /// The URL to ask: the one named, else the one the daemon of the state directory has announced, else the usual
     /// one. Without a `/` at its end.
     pub fn daemon_url(&self, environment: &Environment) -> String {
         let announced = || {
-            let named = environment.get("POINTSMAN_STATE_DIR").map(std::path::PathBuf::from);
+            let named = environment.get("POINTSMAN_STATE_DIR").map(PathBuf::from);
             let state_dir = named.or_else(|| environment.default_state_dir())?;
             crate::state_dir::announced(&state_dir).map(|daemon| daemon.url)
         };
@@ -158,7 +210,7 @@ mod tests {
     fn the_daemon_is_found_by_name_then_by_state_directory_then_at_its_usual_place() {
         let home = tempfile::tempdir().unwrap();
         let environment = Environment::in_home(home.path());
-        let mut client = ClientArgs { url: None, token: None, json: false };
+        let mut client = DaemonArgs { url: None, token: None };
         assert_eq!(client.daemon_url(&environment), USUAL_URL);
         let state = StateDir::open(&environment.default_state_dir().unwrap()).unwrap();
         state.announce("http://127.0.0.1:5").unwrap();

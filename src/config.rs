@@ -4,6 +4,7 @@
 //! filled in, cut into the parts that receive it. After [`Config::load`] nobody reads files or the environment
 //! again. `config/pointsman.toml` documents every key.
 
+mod base_path;
 mod cors_origin;
 mod environment;
 mod error;
@@ -22,6 +23,7 @@ mod documented;
 mod precedence;
 
 pub use self::{
+    base_path::BasePath,
     cors_origin::CorsOrigin,
     environment::Environment,
     error::{Advice, ConfigError, Problem},

@@ -2,7 +2,9 @@
 
 pub mod address;
 pub mod dispatch;
+mod page;
 mod plain_words;
+mod prefixed;
 mod subscribe;
 pub mod workers;
 

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use pointsman::{
     app::App,
-    cli::{Cli, Command, servers, sessions, which},
+    cli::{Cli, Command, attach, open, servers, sessions, which},
     config::{Config, Environment, ServeArgs},
 };
 use tracing_subscriber::EnvFilter;
@@ -26,6 +26,8 @@ async fn main() -> ExitCode {
         Command::Servers(args) => servers::run(args, &environment).await,
         Command::Sessions(args) => sessions::run(args, &environment).await,
         Command::Which(args) => which::run(args, &environment).await,
+        Command::Open(args) => open::run(args, &environment).await,
+        Command::Attach(args) => attach::run(args, &environment).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,7 +53,7 @@ async fn serve(flags: &ServeArgs, environment: &Environment) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     // Scripts read this line to learn the port.
-    println!("pointsman listening on http://{}", app.address());
+    println!("pointsman listening on {}", app.url());
     app.run(told_to_stop()).await;
     ExitCode::SUCCESS
 }

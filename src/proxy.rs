@@ -10,6 +10,7 @@ pub mod headers;
 pub mod learn;
 pub mod merge;
 pub mod named;
+pub mod prefix;
 pub mod route;
 pub mod router;
 pub mod small_body;

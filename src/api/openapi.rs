@@ -53,7 +53,6 @@ pub struct Document;
 )]
 pub(super) async fn show(State(api): State<Api>) -> Answer {
     let mut document = Document::openapi();
-    let url = format!("http://{}", api.own_address);
-    document.servers = Some(vec![ServerBuilder::new().url(url).build()]);
+    document.servers = Some(vec![ServerBuilder::new().url(&*api.own_url).build()]);
     json(&document)
 }

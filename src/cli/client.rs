@@ -12,7 +12,7 @@ use reqwest::{
 use serde_json::Value;
 use thiserror::Error;
 
-use super::ClientArgs;
+use super::DaemonArgs;
 use crate::{
     api::wire::ErrorView,
     config::{Environment, Secret},
@@ -68,6 +68,25 @@ pub enum CliError {
         /// What gives it away.
         why: String,
     },
+    /// There is no terminal program to attach.
+    #[error("there is no opencode on PATH; install it, or name it with --opencode")]
+    NoProgram,
+    /// The terminal program does not start.
+    #[error("cannot run {program}: {source}")]
+    Unstarted {
+        /// Which one.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No browser could be asked for.
+    #[error("cannot open a browser ({source}); open {page} in one")]
+    NoBrowser {
+        /// What it should show.
+        page: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
@@ -83,6 +102,9 @@ impl CliError {
             | Self::TokenWanted { .. }
             | Self::Refused { .. }
             | Self::Foreign { .. }
+            | Self::NoProgram
+            | Self::Unstarted { .. }
+            | Self::NoBrowser { .. }
             | Self::Output(_) => 1,
         }
     }
@@ -99,7 +121,7 @@ pub struct Client {
 
 impl Client {
     /// The daemon that `args` name; nobody is asked yet.
-    pub fn new(args: &ClientArgs, environment: &Environment) -> Result<Self, CliError> {
+    pub fn new(args: &DaemonArgs, environment: &Environment) -> Result<Self, CliError> {
         let url = args.daemon_url(environment);
         let base = Url::parse(&url).ok().filter(|base| base.scheme() == "http" && base.has_host());
         let Some(base) = base else { return Err(CliError::BadUrl { url }) };
@@ -113,6 +135,16 @@ impl Client {
         let http =
             client.build().map_err(|error| CliError::Foreign { url: url.clone(), why: error.to_string() })?;
         Ok(Self { url, base, token, http })
+    }
+
+    /// Where the daemon is, as named, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The same, read.
+    pub fn base(&self) -> &Url {
+        &self.base
     }
 
     /// What the daemon answers to a GET of the path made of `segments`.
@@ -199,7 +231,7 @@ mod tests {
     }
 
     fn client(url: &str, token: Option<&str>) -> Result<Client, CliError> {
-        let args = ClientArgs { url: Some(url.to_owned()), token: token.map(Secret::from), json: false };
+        let args = DaemonArgs { url: Some(url.to_owned()), token: token.map(Secret::from) };
         Client::new(&args, &Environment::default())
     }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// Prints the servers that the daemon knows, and the agents that it cannot reach.
 pub async fn run(args: &ClientArgs, environment: &Environment) -> Result<(), CliError> {
-    let client = Client::new(args, environment)?;
+    let client = Client::new(&args.daemon, environment)?;
     // Programs may want the ids of the sessions, people have no use for a thousand of them.
     let with_sessions = if args.json { "true" } else { "false" };
     let query = [("unreachable", "true"), ("sessions", with_sessions)];

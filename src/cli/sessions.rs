@@ -20,7 +20,7 @@ const PAGE: u32 = 1000;
 
 /// Prints the sessions asked for, the latest updated first.
 pub async fn run(args: &SessionsArgs, environment: &Environment) -> Result<(), CliError> {
-    let client = Client::new(&args.client, environment)?;
+    let client = Client::new(&args.client.daemon, environment)?;
     let directory = args.directory.as_deref().map(whole);
     let mut rows: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;

@@ -25,7 +25,7 @@ const INDENT: usize = 12;
 
 /// Prints one session with its owner, the reason, and every claim.
 pub async fn run(args: &WhichArgs, environment: &Environment) -> Result<(), CliError> {
-    let client = Client::new(&args.client, environment)?;
+    let client = Client::new(&args.client.daemon, environment)?;
     let answer = client.get(&["sessions", &args.session], &[]).await?;
     if args.client.json {
         return print_json(&answer);

@@ -53,6 +53,12 @@ impl std::fmt::Display for Advice {
 pub enum Problem {
     #[error("{0:?} is not an IP address and port such as 127.0.0.1:4747")]
     Listen(String),
+    #[error(
+        "{0:?} is not a path such as /oc: a slash before each segment, none at the end, no query, no escapes"
+    )]
+    BasePath(String),
+    #[error("paths that begin with /{0} are answered already; choose another first segment")]
+    TakenPath(String),
     #[error("the path is empty")]
     EmptyPath,
     #[error("{0:?} starts with ~, which only a shell expands; write the whole path")]

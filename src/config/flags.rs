@@ -20,6 +20,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
+    /// Serve everything under this path too, such as /oc, for a proxy in front
+    #[arg(long, value_name = "PATH")]
+    pub base_path: Option<String>,
+
     /// Configuration file, which must exist [default: pointsman/pointsman.toml in the user's configuration directory,
     /// if there is one]
     ///

@@ -38,6 +38,7 @@ enum Shape {
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
 const VARIABLES: [(&str, Shape); 19] = [
     ("listen", Shape::Text),
+    ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
     ("ports", Shape::Text),
     ("scan", Shape::Bool),
@@ -126,6 +127,7 @@ impl Layer {
         };
         let texts = [
             ("listen", flags.listen.as_deref()),
+            ("base_path", flags.base_path.as_deref()),
             ("state_dir", state_dir),
             ("ports", flags.ports.as_deref()),
             ("token", flags.token.as_ref().map(super::Secret::expose)),

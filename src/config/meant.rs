@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use humantime_serde::re::humantime;
 
 use super::{
-    ConfigError, CorsOrigin, Environment, HostName, Ports, Problem, Secret, ServeArgs, ServerUrl, Written,
+    BasePath, ConfigError, CorsOrigin, Environment, HostName, Ports, Problem, Secret, ServeArgs, ServerUrl,
+    Written,
     layer::{Layer, Layers},
     written::{WrittenCredentials, WrittenServer},
 };
@@ -32,6 +33,8 @@ const LONGEST_TOKEN: usize = 256;
 pub struct Config {
     /// Where to listen; port 0 means any free one.
     pub listen: SocketAddr,
+    /// The path under which everything is served to those who come through a proxy.
+    pub base_path: Option<BasePath>,
     /// Absolute path of the state directory, which may not exist yet.
     pub state_dir: PathBuf,
     /// Filter directives for the log.
@@ -143,6 +146,8 @@ impl Config {
         if token.is_none() && !listen.ip().to_canonical().is_loopback() {
             return Err(ConfigError::OpenToOthers { name: layers.name("listen"), listen });
         }
+        let base_path = BasePath::try_new(written.base_path.as_deref().unwrap_or_default());
+        let base_path = base_path.map_err(at("base_path"))?;
         let state_dir = match written.state_dir {
             Some(path) => absolute(path).map_err(at("state_dir"))?,
             None => environment.default_state_dir().ok_or(ConfigError::NoHome)?,
@@ -162,6 +167,7 @@ impl Config {
 
         Ok(Self {
             listen,
+            base_path,
             state_dir,
             log,
             discovery: Discovery {

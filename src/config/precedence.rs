@@ -70,7 +70,7 @@ fn without_any_word_the_defaults_hold() {
     assert_eq!(config.state_dir, home.0.path().join(".local/state/pointsman"));
     assert!(config.discovery.scan && config.routing.owner_port && config.access.user_check);
     assert_eq!(config.routing.unreachable_owner, UnreachableOwner::Fallback);
-    assert_eq!(config.access.token, None);
+    assert_eq!((config.access.token, config.base_path), (None, None));
 }
 
 #[test]
@@ -86,6 +86,7 @@ fn every_key_can_come_from_the_environment() {
     let environment = Home::new()
         .environment()
         .with("POINTSMAN_LISTEN", "0.0.0.0:0")
+        .with("POINTSMAN_BASE_PATH", "/oc")
         .with("POINTSMAN_STATE_DIR", "/tmp/x")
         .with("POINTSMAN_PORTS", "4096-4200")
         .with("POINTSMAN_SCAN", "false")
@@ -107,6 +108,7 @@ fn every_key_can_come_from_the_environment() {
         .with("POINTSMAN_URL", "http://127.0.0.1:4747");
     let config = Config::load(&ServeArgs::default(), &environment).unwrap();
     assert_eq!(config.routing.catalogue_ttl, Duration::ZERO);
+    assert_eq!(config.base_path.unwrap().as_str(), "/oc");
     assert_eq!(config.access.allowed_hosts.len(), 2);
     assert_eq!(config.access.cors.len(), 2);
     assert_eq!(config.discovery.servers.len(), 2);
@@ -144,7 +146,7 @@ fn an_unknown_key_is_told_with_its_place_and_its_neighbour() {
     );
     assert!(from_file("[credentials]\npasword = 'x'").contains("did you mean credentials.password?"));
     assert!(from_file("[[server]]\nurl = 'http://127.0.0.1:1'\nport = 1").contains("port"));
-    assert!(from_file("colour = 'red'").contains("the keys are listen, state_dir, ports"));
+    assert!(from_file("colour = 'red'").contains("the keys are listen, base_path, state_dir"));
     assert_eq!(
         from_variable("POINTSMAN_TOKNE", "hunter2"),
         "POINTSMAN_TOKNE is not a key pointsman knows; did you mean POINTSMAN_TOKEN?"
@@ -176,6 +178,14 @@ fn bad_values_are_told_under_the_name_they_were_written() {
     );
     assert!(
         from_variable("POINTSMAN_TICK", "often").starts_with("POINTSMAN_TICK: \"often\" is not a duration")
+    );
+    assert!(
+        from_variable("POINTSMAN_BASE_PATH", "/oc/")
+            .starts_with("POINTSMAN_BASE_PATH: \"/oc/\" is not a path")
+    );
+    let reserved = ServeArgs { base_path: Some("/session".to_owned()), ..ServeArgs::default() };
+    assert!(
+        from_flags(&reserved).starts_with("--base-path: paths that begin with /session are answered already")
     );
     assert!(from_variable("POINTSMAN_TICK", "1h").contains("not between 50ms and 1m"));
     assert!(from_variable("POINTSMAN_CATALOGUE_TTL", "1h").contains("not between 0s and 10m"));

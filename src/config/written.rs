@@ -10,6 +10,7 @@ use super::Secret;
 #[expect(missing_docs, reason = "config/pointsman.toml documents every key, and a test holds it to that")]
 pub struct Written {
     pub listen: Option<String>,
+    pub base_path: Option<String>,
     pub state_dir: Option<String>,
     pub ports: Option<String>,
     pub scan: Option<bool>,

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{address, subscribe::subscribe};
+use super::{address, page, prefixed::Prefixed, subscribe::subscribe};
 use crate::{
     api::error::{self, Fault},
     domain::ids::SessionId,
@@ -50,6 +50,8 @@ pub struct Dispatch {
     pub guard: Guard,
     /// Whether clients present a token of ours, which ends here.
     pub has_token: bool,
+    /// The path under which everything is served as well.
+    pub base_path: Option<Box<str>>,
     /// Our own endpoints.
     pub endpoints: Endpoints,
     /// Our own streams.
@@ -93,13 +95,18 @@ impl Dispatch {
     pub async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<AnswerBody> {
         let begun = Instant::now();
         let (mut parts, body) = request.into_parts();
+        let prefixed = Prefixed::take(&mut parts, self.base_path.as_deref());
         let mut origin = parts.headers.get(ORIGIN).cloned();
         let (decision, mut response) = match self.guard.check(&parts, &connection.peer) {
             Ok(Admitted::Request) => {
                 if self.has_token {
                     take_off_token(&mut parts);
                 }
-                self.admitted(parts, body, connection).await
+                if prefixed.is_some() && parts.uri.path() == page::SCRIPT {
+                    (Decision::Own, page::script())
+                } else {
+                    self.admitted(parts, body, connection).await
+                }
             }
             Ok(Admitted::Preflight) => (Decision::Own, preflight(&parts)),
             Err(refusal) => {
@@ -111,6 +118,9 @@ impl Dispatch {
         };
         self.metrics.decided(decision);
         self.metrics.answered(decision, response.status(), begun.elapsed());
+        if let Some(prefixed) = prefixed {
+            response = prefixed.put(response).await.unwrap_or_else(|unread| error::forward_error(&unread));
+        }
         if origin.is_some() {
             let headers = response.headers_mut();
             let server_has_spoken = headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);

@@ -8,7 +8,9 @@
 
 mod architecture;
 mod at_most_once;
+mod attach_and_open;
 mod bad_input;
+mod base_path;
 mod catalogue;
 mod command_line;
 mod death;

@@ -174,7 +174,7 @@ impl Town {
             metrics: Arc::clone(&self.metrics),
             tell: Arc::new(move |news| told.lock().push(news)),
             scans: true,
-            own_address: "127.0.0.1:4747".parse().unwrap(),
+            own_url: "http://127.0.0.1:4747".into(),
         })
     }
 

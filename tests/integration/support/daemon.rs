@@ -60,7 +60,8 @@ impl Daemon {
 
     /// `127.0.0.1:PORT`
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        let rest = self.url.trim_start_matches("http://");
+        rest.split_once('/').map_or(rest, |(address, _)| address)
     }
 
     pub fn pid(&self) -> u32 {
