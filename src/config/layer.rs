@@ -36,7 +36,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 19] = [
+const VARIABLES: [(&str, Shape); 20] = [
     ("listen", Shape::Text),
     ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
