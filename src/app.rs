@@ -177,13 +177,7 @@ impl App {
             overtaken: Overtaken::default(),
         };
         let stream_client = stream_client(&config)?;
-        let second = Second {
-            streams: streams.clone(),
-            registry: Arc::clone(&registry),
-            metrics: Arc::clone(&metrics),
-            client: stream_client.clone(),
-            tasks: tasks.clone(),
-        };
+        let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
         let settings = discovery_settings(&config, address);
         let discovery = Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
@@ -202,10 +196,7 @@ impl App {
             scans: config.discovery.scan,
             own_url: Arc::clone(&url),
         });
-        let unreachable_owner = match config.routing.unreachable_owner {
-            config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
-            config::UnreachableOwner::Refuse => UnreachableOwner::Refuse,
-        };
+        let unreachable_owner = unreachable_owner(&config);
         let has_token = config.access.token.is_some();
         let user_check = config.access.user_check && !has_token;
         let dispatch = Dispatch {
@@ -263,7 +254,7 @@ impl App {
             stop: stopping,
             ..
         } = self;
-        let second_hub = second.streams.hub().clone();
+        let second_hub = second.hub();
         let discovered = discovery.first_round();
         tasks.spawn(second.run(stopping.child_token()));
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
@@ -356,6 +347,13 @@ fn census(
                 kept_bytes: read.kept_bytes,
             },
         }
+    }
+}
+
+fn unreachable_owner(config: &Config) -> UnreachableOwner {
+    match config.routing.unreachable_owner {
+        config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
+        config::UnreachableOwner::Refuse => UnreachableOwner::Refuse,
     }
 }
 

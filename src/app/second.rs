@@ -18,6 +18,7 @@ use crate::{
     domain::{ask::Interface, ids::ServerKey},
     events::{
         feed::{self, Feed, Lost, Skipped},
+        hub::Hub,
         occasional::Occasional,
     },
     metrics::Metrics,
@@ -31,19 +32,31 @@ const LINGER: Duration = Duration::from_secs(5);
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Second {
-    /// Where events go on to.
-    pub streams: Occasional,
-    /// Which servers there are.
-    pub registry: Arc<Registry>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Reads streams.
-    pub client: reqwest::Client,
-    /// Counts what runs.
-    pub tasks: TaskTracker,
+    streams: Occasional,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    client: reqwest::Client,
+    tasks: TaskTracker,
 }
 
 impl Second {
+    /// Reads the servers' streams by `client` into `streams`; what runs is counted in `tasks`.
+    pub(super) fn new(
+        streams: Occasional,
+        registry: &Arc<Registry>,
+        metrics: &Arc<Metrics>,
+        client: &reqwest::Client,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (registry, metrics) = (Arc::clone(registry), Arc::clone(metrics));
+        Self { streams, registry, metrics, client: client.clone(), tasks: tasks.clone() }
+    }
+
+    /// The hub behind the streams.
+    pub(super) fn hub(&self) -> Hub {
+        self.streams.hub().clone()
+    }
+
     /// Opens and closes the streams as people come and go, until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut audience = self.streams.hub().audience();
@@ -83,7 +96,7 @@ impl Second {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                changed = changes.changed() => if changed.is_err() { return },
+                alive = changes.changed() => if alive.is_err() { return },
                 () = &mut deserted => {
                     if self.streams.close() {
                         return;

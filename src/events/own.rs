@@ -162,14 +162,12 @@ pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
     let directory = orphan.directory.cloned();
     match interface {
         Interface::First => {
-            let mut before = String::from("{");
-            if let Some(directory) = &directory {
-                before.push_str(&format!(r#""directory":{},"#, json(directory)));
-            }
-            if let Some(project) = orphan.project {
-                before.push_str(&format!(r#""project":{},"#, json(project)));
-            }
-            before.push_str(r#""payload":"#);
+            let named = |key: &str, value: Option<&str>| {
+                value.map_or_else(String::new, |value| format!(r#""{key}":{},"#, json(value)))
+            };
+            let (in_directory, of_project) =
+                (named("directory", directory.as_deref()), named("project", orphan.project));
+            let before = format!(r#"{{{in_directory}{of_project}"payload":"#);
             Own { session, directory, ..wrap(&before, kind, &answer) }
         }
         Interface::Second => {

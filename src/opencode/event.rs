@@ -168,7 +168,7 @@ impl Decoder {
         let payload = range_within(text, envelope.payload.get());
         let event: wire::Payload<'_> = serde_json::from_str(envelope.payload.get())?;
         let directory = self.named(envelope.directory.get());
-        Ok(decoded(&frame, payload, directory, event))
+        Ok(Meaning::of(event).in_frame(frame, payload, directory))
     }
 
     /// Reads one event from the data of one `/api/event` message.
@@ -176,7 +176,8 @@ impl Decoder {
         let text = str::from_utf8(&frame)?;
         let event: wire::ApiEvent<'_> = serde_json::from_str(text)?;
         let directory = self.named(event.location.get().and_then(|location| location.directory.get()));
-        Ok(decoded(&frame, 0..frame.len(), directory, event.into()))
+        let (meaning, payload) = (Meaning::of(event.into()), 0..frame.len());
+        Ok(meaning.in_frame(frame, payload, directory))
     }
 
     fn named(&mut self, name: Option<&str>) -> Option<Arc<str>> {
@@ -201,20 +202,30 @@ impl Decoder {
     }
 }
 
-fn decoded(
-    frame: &Bytes,
-    payload: Range<usize>,
-    directory: Option<Arc<str>>,
-    event: wire::Payload<'_>,
-) -> Decoded {
-    let signal = signal(&event);
-    let session = match &signal {
-        Signal::Sync { session, .. } => Some(session.clone()),
-        _ => session(&event),
-    };
-    let stamp = event.id.get().and_then(Stamp::of);
-    let kind = known(&event.kind).map_or_else(|| Cow::Owned(event.kind.into_owned()), Cow::Borrowed);
-    Decoded { frame: frame.clone(), payload, directory, kind, session, signal, stamp }
+/// What is read in an event, apart from its text.
+struct Meaning {
+    kind: Cow<'static, str>,
+    session: Option<SessionId>,
+    signal: Signal,
+    stamp: Option<Stamp>,
+}
+
+impl Meaning {
+    fn of(event: wire::Payload<'_>) -> Self {
+        let signal = signal(&event);
+        let session = match &signal {
+            Signal::Sync { session, .. } => Some(session.clone()),
+            _ => session(&event),
+        };
+        let stamp = event.id.get().and_then(Stamp::of);
+        let kind = known(&event.kind).map_or_else(|| Cow::Owned(event.kind.into_owned()), Cow::Borrowed);
+        Self { kind, session, signal, stamp }
+    }
+
+    fn in_frame(self, frame: Bytes, payload: Range<usize>, directory: Option<Arc<str>>) -> Decoded {
+        let Self { kind, session, signal, stamp } = self;
+        Decoded { frame, payload, directory, kind, session, signal, stamp }
+    }
 }
 
 /// Where `part`, a slice of `whole`, lies in it.
