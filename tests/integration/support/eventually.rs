@@ -10,7 +10,7 @@ use std::{
 
 /// Two cores shared by every test of the binary, and by whatever else the machine does, can be slow: an agent that
 /// starts in 2 s alone was seen to take 30. A test that passes never waits this long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Short enough not to be felt, long enough not to take the processor from what is awaited.
 const PAUSE: Duration = Duration::from_millis(15);
