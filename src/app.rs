@@ -189,10 +189,7 @@ impl App {
             scout: Arc::clone(&scout),
             ready: readiness,
             metrics: Arc::clone(&metrics),
-            tell: {
-                let herald = herald.clone();
-                Arc::new(move |news| herald.cry(news))
-            },
+            tell: teller(herald.clone()),
             scans: config.discovery.scan,
             own_url: Arc::clone(&url),
         });
@@ -317,6 +314,11 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
             }
         }
     }
+}
+
+/// Tells through `herald` what a pin has moved.
+fn teller(herald: Herald) -> api::Tell {
+    Arc::new(move |news| herald.cry(news))
 }
 
 /// What exists, counted when somebody asks.

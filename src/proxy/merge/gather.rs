@@ -1,10 +1,13 @@
-//! Putting questions to servers, many at once, none for longer than the deadline.
+//! Putting questions to servers, many at once, none for longer than patience lasts.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream, stream::FuturesUnordered};
 use http::{HeaderMap, StatusCode, header};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     ask::{Answer, Ask, AskRequest},
@@ -21,6 +24,9 @@ const SERVERS_AT_ONCE: usize = 64;
 /// How many questions one server has at once. They are single-threaded programs, and one of them that hangs must not
 /// fill every place.
 const QUESTIONS_AT_ONCE: usize = 8;
+
+/// How many times the deadline nobody at all may take.
+const UNHEARD: u32 = 5;
 
 /// When the next server of a store is asked beside one that keeps us waiting: after this part of the deadline.
 const PATIENCE: u32 = 4;
@@ -62,9 +68,38 @@ enum Failure {
     For(Reason),
 }
 
-/// Puts all `questions` and waits for the answers, until the deadline at most.
+/// How long servers are waited for: until the deadline where somebody has answered by then, and longer where nobody
+/// has. A late answer from the only server there is serves its client better than none.
+struct Patience {
+    deadline: Instant,
+    last: Instant,
+    heard: watch::Sender<bool>,
+}
+
+impl Patience {
+    fn new(deadline: Duration) -> Self {
+        let now = Instant::now();
+        Self { deadline: now + deadline, last: now + deadline * UNHEARD, heard: watch::Sender::new(false) }
+    }
+
+    fn hear(&self) {
+        self.heard.send_replace(true);
+    }
+
+    async fn over(&self) {
+        sleep_until(self.deadline).await;
+        let mut heard = self.heard.subscribe();
+        tokio::select! {
+            _ = heard.wait_for(|heard| *heard) => {}
+            () = sleep_until(self.last) => {}
+        }
+    }
+}
+
+/// Puts all `questions` and waits for the answers, as long as patience lasts.
 pub(super) async fn gather(ask: &impl Ask, questions: &[Question], words: &Words<'_>) -> Gathered {
-    let deadline = Instant::now() + words.deadline;
+    let patience = Patience::new(words.deadline);
+    let patience = &patience;
     let mut by_server: Vec<Vec<usize>> = Vec::new();
     for (at, question) in questions.iter().enumerate() {
         let first = |at: usize| questions[at].servers.first().map(|server| server.key);
@@ -77,7 +112,7 @@ pub(super) async fn gather(ask: &impl Ask, questions: &[Question], words: &Words
     let mut outcomes: Vec<_> = stream::iter(by_server)
         .map(|of_server| {
             stream::iter(of_server)
-                .map(|at| async move { (at, put(ask, &questions[at], words, deadline).await) })
+                .map(|at| async move { (at, put(ask, &questions[at], words, patience).await) })
                 .buffer_unordered(QUESTIONS_AT_ONCE)
                 .collect::<Vec<_>>()
         })
@@ -107,7 +142,7 @@ async fn put(
     ask: &impl Ask,
     question: &Question,
     words: &Words<'_>,
-    deadline: Instant,
+    patience: &Patience,
 ) -> Result<(Arc<Server>, Part), Vec<(Arc<Server>, Failure)>> {
     let mut failures = Vec::new();
     let mut waiting = FuturesUnordered::new();
@@ -116,8 +151,11 @@ async fn put(
         let server = Arc::clone(server);
         let request = request(question, words);
         async move {
-            let answered = timeout_at(deadline, answer(ask, &server, request, words.list)).await;
-            (server, answered.unwrap_or(Err(Failure::For(Reason::Timeout))))
+            let answered = tokio::select! {
+                answered = answer(ask, &server, request, words.list) => answered,
+                () = patience.over() => Err(Failure::For(Reason::Timeout)),
+            };
+            (server, answered)
         }
     };
     waiting.extend(servers.next().map(&begin));
@@ -125,7 +163,10 @@ async fn put(
         let more = !servers.as_slice().is_empty();
         tokio::select! {
             ended = waiting.next() => match ended {
-                Some((server, Ok(part))) => return Ok((server, part)),
+                Some((server, Ok(part))) => {
+                    patience.hear();
+                    return Ok((server, part));
+                }
                 Some((server, Err(failure))) => {
                     // Whoever shares the store would refuse it too.
                     let refused = matches!(&failure, Failure::Refused(answer) if answer.status.is_client_error());
