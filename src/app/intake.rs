@@ -213,6 +213,10 @@ impl feed::Intake for Intake {
     fn received(&self, server: ServerKey, event: Decoded) {
         let Some(server) = self.registry.servers.get(server) else { return };
         self.overtaken.tell(server.key, &event);
+        if matches!(event.signal, Signal::CatalogueChanged | Signal::Disposed) {
+            // Before anybody is told, since clients read anew upon it.
+            self.catalogue.changed(server.store);
+        }
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);

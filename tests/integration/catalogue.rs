@@ -176,7 +176,8 @@ async fn whoever_reads_upon_an_event_reads_what_it_told_of() {
         offers(&fake, text);
         fake.emit("/work", kind, json!({"directory": "/work", "text": text}));
         events.expect(|event| event.kind() == kind && event.properties()["text"] == text).await;
-        assert_eq!(daemon.get("/provider").await.text(), text, "{kind}");
+        let read = daemon.get("/provider").await;
+        assert_eq!(read.text(), text, "{kind}: {}", cache(&read));
     }
 }
 
