@@ -12,23 +12,29 @@ use bytes::{Buf, Bytes, buf::Reader};
 use flate2::bufread::MultiGzDecoder;
 use http_body::{Body, Frame};
 
-/// How much is decompressed at a time: some tens of microseconds' work, and as much as a socket takes at once.
+/// How much is decompressed at a time: a quarter of a millisecond's work, and about as much as a socket takes at once.
 const PIECE: usize = 64 * 1024;
 
+/// After how many pieces the thread is left to others, however much the socket would take: a millisecond.
+const REST_AFTER: usize = 4;
+
 /// See the module.
-pub struct Inflating(MultiGzDecoder<Reader<Bytes>>);
+pub struct Inflating {
+    decoder: MultiGzDecoder<Reader<Bytes>>,
+    pieces: usize,
+}
 
 impl Inflating {
     /// What `compressed` says.
     pub(super) fn new(compressed: Bytes) -> Self {
-        Self(MultiGzDecoder::new(compressed.reader()))
+        Self { decoder: MultiGzDecoder::new(compressed.reader()), pieces: 0 }
     }
 
     fn piece(&mut self) -> io::Result<Bytes> {
         let mut piece = vec![0; PIECE];
         let mut filled = 0;
         while filled < PIECE {
-            match self.0.read(&mut piece[filled..])? {
+            match self.decoder.read(&mut piece[filled..])? {
                 0 => break,
                 read => filled += read,
             }
@@ -50,9 +56,16 @@ impl Body for Inflating {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(match self.get_mut().piece() {
+        let body = self.get_mut();
+        if body.pieces == REST_AFTER {
+            body.pieces = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        body.pieces += 1;
+        Poll::Ready(match body.piece() {
             Ok(piece) if piece.is_empty() => None,
             Ok(piece) => Some(Ok(Frame::data(piece))),
             Err(error) => Some(Err(error)),
