@@ -177,9 +177,14 @@ async fn same(daemon: &Daemon, server: &OpenCode, path: &str) -> Answer {
     let through = if path.contains("/ses_") { daemon.get(path).await } else { daemon.send(request).await };
     let direct = direct(server, daemon, path).await;
     assert_eq!(through.status, direct.status, "{path}: {through:?}");
-    for name in ["content-type", "link", "x-next-cursor", "cache-control", "content-security-policy", "etag"]
-    {
+    for name in ["content-type", "link", "x-next-cursor", "content-security-policy"] {
         assert_eq!(through.header(name), direct.header(name), "{path}: {name}");
+    }
+    // What servers offer is kept here for a while, with a validator of its own.
+    if through.header("x-pointsman-cache").is_empty() {
+        for name in ["cache-control", "etag"] {
+            assert_eq!(through.header(name), direct.header(name), "{path}: {name}");
+        }
     }
     assert_eq!(through.text(), direct.text(), "{path}");
     through
