@@ -10,7 +10,7 @@ use std::{error::Error as _, future::Future, io, time::Duration};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderValue, StatusCode, header};
-use reqwest::Response;
+use reqwest::{RequestBuilder, Response};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ use backoff::Backoff;
 
 /// Servers send a heartbeat every 10 s, so that two of them are missing by now.
 const SILENCE: Duration = Duration::from_secs(25);
+
+/// After how long without an answer a stream is asked for a second time. Servers answer at once.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
 /// A stream that lasted as long was a good one: when it ends, the next attempt is a first one again.
 const GOOD_STREAM: Duration = Duration::from_secs(5);
@@ -187,7 +190,7 @@ impl Feed {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let response =
-            or_silence(self.server, request.send(), Result::is_ok, intake).await.map_err(unopened)?;
+            or_silence(self.server, asked_twice(request), Result::is_ok, intake).await.map_err(unopened)?;
         let content_type =
             response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let is_stream =
@@ -204,6 +207,23 @@ impl Feed {
 }
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// Sends a request, and after a while without an answer once more on another connection: a server that was met in the
+/// instant it began to listen answers the second alone.
+async fn asked_twice(request: RequestBuilder) -> reqwest::Result<Response> {
+    let again = request.try_clone();
+    let mut first = std::pin::pin!(request.send());
+    if let Ok(answered) = timeout(ASKED_AGAIN, first.as_mut()).await {
+        return answered;
+    }
+    match again {
+        Some(again) => tokio::select! {
+            answered = first => answered,
+            answered = again.send() => answered,
+        },
+        None => first.await,
+    }
+}
 
 /// Waits for `bytes`, however long, and tells of a silence, and of its end if what came `is_life` and not the end of
 /// the connection.
