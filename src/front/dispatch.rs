@@ -138,7 +138,8 @@ impl Dispatch {
             return (Decision::Own, error::fault(&fault));
         }
         if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
-            return (Decision::Own, self.own(parts, body).await);
+            // These two are boxed so that the many that are forwarded do not carry their state around.
+            return (Decision::Own, Box::pin(self.own(parts, body)).await);
         }
         let addressed = address::rewrite(&parts.uri, &mut parts.headers);
         let names_server_in_path = addressed.is_some();
@@ -165,7 +166,7 @@ impl Dispatch {
                 return (Decision::Stream, response);
             }
             Subject::List(list) if named::server(&parts.headers).is_none() => {
-                return (Decision::Merged, self.merge(list, parts, connection).await);
+                return (Decision::Merged, Box::pin(self.merge(list, parts, connection)).await);
             }
             _ => {}
         }

@@ -113,8 +113,23 @@ pub fn asks_upgrade(headers: &HeaderMap) -> bool {
     connection && headers.contains_key(header::UPGRADE)
 }
 
+/// The hop-by-hop fields, `Connection` apart.
+const OF_ONE_HOP: [HeaderName; 7] = [
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
 /// Removes the hop-by-hop fields, those that `Connection` names included.
 fn end_hop(headers: &mut HeaderMap) {
+    // Most messages have none, and one look at the few names they have is cheaper than eight searches.
+    if !headers.keys().any(|name| *name == header::CONNECTION || OF_ONE_HOP.contains(name)) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -128,15 +143,7 @@ fn end_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ] {
+    for name in OF_ONE_HOP {
         headers.remove(name);
     }
 }
