@@ -6,7 +6,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::mpsc, thread, time::Durati
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{Method, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -69,7 +69,8 @@ fn session_id(server: usize, number: usize) -> String {
 fn session(server: usize, number: usize) -> String {
     let id = session_id(server, number);
     format!(
-        r#"{{"id":"{id}","slug":"calm-otter","version":"1.18.33","projectID":"p{server}","directory":"/sim/{server}","title":"Session {number} of server {server}","time":{{"created":1795260000000,"updated":1795260000000}}}}"#
+        r#"{{"id":"{id}","slug":"calm-otter","version":"1.18.33","projectID":"p{server}","directory":"/sim/{server}","title":"Session {number} of server {server}","time":{{"created":1795260000000,"updated":{}}}}}"#,
+        updated_ms(number)
     )
 }
 
@@ -87,8 +88,7 @@ async fn answer(
         (_, "/project/current") => format!(r#"{{"id":"p{server}","worktree":"/sim/{server}"}}"#),
         (_, "/global/event") => return events(),
         (&Method::GET, "/session" | "/experimental/session") => {
-            let rows: Vec<String> = (0..sessions).map(|number| session(server, number)).collect();
-            format!("[{}]", rows.join(","))
+            return list(request.uri().query().unwrap_or_default(), server, sessions);
         }
         (&Method::GET, path) if path.starts_with("/session/ses_") => {
             let number = path.get(path.len() - 8..).and_then(|digits| digits.parse().ok());
@@ -100,9 +100,38 @@ async fn answer(
         }
         _ => String::from("[]"),
     };
+    json(text)
+}
+
+fn json(text: String) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// One page, newest first, as real servers cut it: whoever keeps up to date asks for little.
+fn list(query: &str, server: usize, sessions: usize) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let asked = |key: &str| {
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))?;
+        value.parse::<u64>().ok()
+    };
+    let (start, before) = (asked("start").unwrap_or(0), asked("cursor").unwrap_or(u64::MAX));
+    let limit = usize::try_from(asked("limit").unwrap_or(100)).unwrap();
+    let wanted = |number: &usize| (start..before).contains(&updated_ms(*number));
+    let mut numbers: Vec<usize> = (0..sessions).rev().filter(wanted).take(limit.saturating_add(1)).collect();
+    let more = numbers.len() > limit;
+    numbers.truncate(limit);
+    let rows: Vec<String> = numbers.iter().map(|&number| session(server, number)).collect();
+    let mut response = json(format!("[{}]", rows.join(",")));
+    if more && let Some(&last) = numbers.last() {
+        response.headers_mut().insert("x-next-cursor", HeaderValue::from(updated_ms(last)));
+    }
+    response
+}
+
+/// When a session changed last: one a minute.
+fn updated_ms(number: usize) -> u64 {
+    1_795_260_000_000 + number as u64 * 60_000
 }
 
 fn events() -> Response<UnsyncBoxBody<Bytes, Infallible>> {
@@ -114,6 +143,6 @@ fn events() -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     });
     let stream = stream::iter([connected]).chain(beats);
     let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     response
 }
