@@ -52,7 +52,7 @@ struct Pace {
 
 const PACE: Pace = Pace {
     tick: Duration::from_secs(1),
-    unasked: Duration::from_secs(15),
+    unasked: Duration::from_mins(1),
     heard_within: Duration::from_secs(2),
 };
 

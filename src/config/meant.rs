@@ -15,8 +15,8 @@ use super::{
 const LISTEN: &str = "127.0.0.1:4747";
 /// The user name `OpenCode` expects unless `OPENCODE_SERVER_USERNAME` says otherwise.
 const USERNAME: &str = "opencode";
-/// A new server is to be in within a second of its first answer.
-const TICK: &str = "1s";
+/// A new server is to be in within a second of its first answer, and may have to be asked twice.
+const TICK: &str = "500ms";
 /// A healthy server on this machine accepts in microseconds, one across a slow link in a few hundred milliseconds.
 const CONNECT_TIMEOUT: &str = "2s";
 /// A session list of thousands takes a few hundred milliseconds; a person waits two seconds without reloading.

@@ -1,8 +1,7 @@
 //! The threads that carry requests and answers.
 //!
 //! Each has a runtime of its own on one thread, and connections of its own to every server: whatever a request waits
-//! for wakes the thread that it runs on, and nothing of it crosses to another. That is worth a fifth of all that a
-//! request costs. Connections stay with the thread they were given, the one with the fewest at that moment; so nothing
+//! for wakes the thread that it runs on, and nothing of it crosses to another. Connections stay with the thread they were given, the one with the fewest at that moment; so nothing
 //! that computes for long may run here.
 
 use std::{io, net::TcpStream, sync::Arc, thread};
