@@ -1,5 +1,7 @@
 //! What a client reads through pointsman is what it would have read from the server itself.
 
+mod odd_questions;
+
 use serde_json::{Value, json};
 
 use crate::support::{
