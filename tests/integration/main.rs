@@ -25,6 +25,7 @@ mod real_death;
 mod real_discovery;
 mod real_events;
 mod real_fidelity;
+mod real_multi_server_client;
 mod real_operations;
 mod real_ownership;
 mod real_quiet;
