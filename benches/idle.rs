@@ -26,7 +26,7 @@ fn main() {
     println!("{:>8} {:>10} {:>16} {:>10}", "servers", "sessions", "% of one core", "resident");
     for count in [0, 20, 200] {
         let directory = tempfile::tempdir().unwrap();
-        let servers = Servers::start(count, SESSIONS);
+        let servers = Servers::start(count, SESSIONS, Duration::ZERO);
         let daemon = Program::pointsman(&servers, directory.path());
         thread::sleep(SETTLE);
         let before = daemon.processor_time();

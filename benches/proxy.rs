@@ -52,7 +52,7 @@ struct Line {
 
 fn main() {
     let directory = tempfile::tempdir().unwrap();
-    let servers = Servers::start(SERVERS, SESSIONS);
+    let servers = Servers::start(SERVERS, SESSIONS, Duration::ZERO);
     let programs: Vec<Program> = [
         Some(Program::pointsman(&servers, directory.path())),
         peers::nginx(&servers, directory.path()),

@@ -25,8 +25,9 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts `count` servers, each with `sessions` sessions.
-    pub(crate) fn start(count: usize, sessions: usize) -> Self {
+    /// Starts `count` servers, each with `sessions` sessions. A list takes each of them up to `list_takes`, the last
+    /// one all of it.
+    pub(crate) fn start(count: usize, sessions: usize, list_takes: Duration) -> Self {
         let (told, addresses) = mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -34,7 +35,9 @@ impl Servers {
                 for server in 0..count {
                     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                     told.send(listener.local_addr().unwrap()).unwrap();
-                    tokio::spawn(serve(listener, server, sessions));
+                    let part = u32::try_from(server + 1).unwrap();
+                    let list_takes = list_takes * part / u32::try_from(count).unwrap();
+                    tokio::spawn(serve(listener, Simulated { server, sessions, list_takes }));
                 }
                 std::future::pending::<()>().await;
             });
@@ -50,14 +53,20 @@ impl Servers {
     }
 }
 
-async fn serve(listener: TcpListener, server: usize, sessions: usize) {
+/// One of them.
+#[derive(Clone, Copy)]
+struct Simulated {
+    server: usize,
+    sessions: usize,
+    list_takes: Duration,
+}
+
+async fn serve(listener: TcpListener, simulated: Simulated) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         stream.set_nodelay(true).unwrap();
         let service =
-            service_fn(
-                move |request| async move { Ok::<_, Infallible>(answer(request, server, sessions).await) },
-            );
+            service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, simulated).await) });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
@@ -76,8 +85,7 @@ fn session(server: usize, number: usize) -> String {
 
 async fn answer(
     request: Request<Incoming>,
-    server: usize,
-    sessions: usize,
+    Simulated { server, sessions, list_takes }: Simulated,
 ) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let path = request.uri().path();
     let text = match (request.method(), path) {
@@ -88,6 +96,9 @@ async fn answer(
         (_, "/project/current") => format!(r#"{{"id":"p{server}","worktree":"/sim/{server}"}}"#),
         (_, "/global/event") => return events(),
         (&Method::GET, "/session" | "/experimental/session") => {
+            if !list_takes.is_zero() {
+                time::sleep(list_takes).await;
+            }
             return list(request.uri().query().unwrap_or_default(), server, sessions);
         }
         (&Method::GET, path) if path.starts_with("/session/ses_") => {

@@ -5,11 +5,13 @@
 //! the map is touched again: what concerns a parent is read first and passed along.
 
 pub mod glance;
+mod tally;
 
 use dashmap::{DashMap, mapref::entry::Entry};
 use foldhash::fast::RandomState;
 use thin_vec::ThinVec;
 
+use self::tally::Tally;
 use super::{names::Names, record::Record, server::Server, servers::Snapshot};
 use crate::domain::{
     candidate,
@@ -66,6 +68,7 @@ pub struct Known {
 pub struct Sessions {
     records: DashMap<SessionId, ThinVec<Record>, RandomState>,
     names: Names,
+    tally: Tally,
 }
 
 impl Sessions {
@@ -175,6 +178,7 @@ impl Sessions {
         let (directory, project) = (self.names.number(&row.directory), self.names.number(&row.project));
         let known = self.with(&row.id, store, |_| ()).is_some();
         self.change(store, &row.id, |record| {
+            self.tally.listed(store, record.round, round);
             record.round = record.round.max(round);
             if row.updated_ms >= record.updated_ms {
                 record.updated_ms = row.updated_ms;
@@ -201,6 +205,9 @@ impl Sessions {
         let Entry::Occupied(mut entry) = self.records.entry(session.clone()) else { return false };
         let records = entry.get_mut();
         let before = records.len();
+        for record in records.iter().filter(|record| record.store == store) {
+            self.tally.forgotten(store, record.round);
+        }
         records.retain(|record| record.store != store);
         let forgotten = records.len() < before;
         if records.is_empty() {
@@ -348,13 +355,16 @@ impl Sessions {
             let Some(mut records) = self.records.get_mut(&session) else { continue };
             let Some(place) = records.iter().position(|record| record.store == from) else { continue };
             let mut moving = records.remove(place);
+            self.tally.forgotten(from, moving.round);
             match records.iter_mut().find(|record| record.store == to) {
                 Some(record) => {
+                    self.tally.listed(to, record.round, moving.round);
                     record.merge(moving);
                     record.settle(servers);
                     merged.extend(record.claims.iter().map(|claim| (session.clone(), *claim)));
                 }
                 None => {
+                    self.tally.listed(to, 0, moving.round);
                     moving.store = to;
                     records.push(moving);
                 }
@@ -365,6 +375,9 @@ impl Sessions {
 
     /// The sessions of a store that were listed in an earlier round but not in `round`.
     pub fn missing_since(&self, store: StoreKey, round: u32) -> Vec<SessionId> {
+        if self.tally.is_complete(store, round) {
+            return Vec::new();
+        }
         let mut missing = Vec::new();
         for entry in &self.records {
             let unseen = |record: &Record| record.store == store && (1..round).contains(&record.round);
