@@ -39,7 +39,7 @@ use crate::{
     domain::ids::StoreKey,
     events::{hub::Hub, log::Limits, occasional::Occasional},
     front::{Front, dispatch::Dispatch, workers::Workers},
-    guard::{Guard, InstanceId},
+    guard::{Guard, InstanceId, Tickets},
     machine::{self, Machine},
     metrics::{CatalogueCensus, Census, Metrics},
     opencode::client::{AgentClient, AskError},
@@ -141,8 +141,8 @@ impl App {
         let instance = InstanceId::draw();
         let registry = Arc::new(Registry::new(Some(kept)));
         let hub = Hub::new(Limits::default());
-        let forwarder = || Forwarder::new(Arc::clone(&registry), config.routing.connect_timeout);
-        let asking = Arc::new(forwarder());
+        let tickets = Arc::new(Tickets::default());
+        let (asking, workers) = carriers(&registry, config.routing.connect_timeout, &tickets)?;
         let catalogue = Catalogue::new(Arc::clone(&asking), config.routing.catalogue_ttl, Handle::current());
         let streams = Occasional::new(Hub::new(Limits::default()));
         let hubs = [hub.clone(), streams.hub().clone()];
@@ -152,8 +152,6 @@ impl App {
         let herald =
             Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
-        let workers = thread::available_parallelism().map_or(1, NonZero::get);
-        let workers = Workers::start((0..workers).map(|_| forwarder())).map_err(StartError::Workers)?;
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merge::Settings {
             deadline: config.routing.merge_deadline,
@@ -197,7 +195,7 @@ impl App {
         let has_token = config.access.token.is_some();
         let user_check = config.access.user_check && !has_token;
         let dispatch = Dispatch {
-            guard: Guard::new(config.access, address, instance.clone()),
+            guard: Guard::new(config.access, address, instance.clone(), tickets),
             has_token,
             base_path: base_path.map(Into::into),
             endpoints,
@@ -278,6 +276,18 @@ impl App {
         }
         drop(state_dir);
     }
+}
+
+/// What carries requests to servers: our own questions, and on each thread those of clients.
+fn carriers(
+    registry: &Arc<Registry>,
+    connect_timeout: Duration,
+    tickets: &Arc<Tickets>,
+) -> Result<(Arc<Forwarder>, Workers), StartError> {
+    let carrier = || Forwarder::new(Arc::clone(registry), connect_timeout).noting(Arc::clone(tickets));
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = Workers::start((0..threads).map(|_| carrier())).map_err(StartError::Workers)?;
+    Ok((Arc::new(carrier()), workers))
 }
 
 /// What follows from changes of the servers, and the closing of idle connections.

@@ -10,6 +10,7 @@ mod host;
 mod loops;
 mod origin;
 mod refusal;
+mod ticket;
 mod token;
 mod user;
 
@@ -18,7 +19,10 @@ mod hardening;
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::request::Parts;
@@ -27,6 +31,7 @@ use self::{host::Hosts, origin::Origins, token::Token};
 pub use self::{
     loops::{HOP, InstanceId},
     refusal::Refusal,
+    ticket::Tickets,
     token::{CHALLENGE, strip, strip_query},
     user::PeerUser,
 };
@@ -63,11 +68,13 @@ pub struct Guard {
     instance: InstanceId,
     user_check: bool,
     passwords_behind: AtomicBool,
+    tickets: Arc<Tickets>,
 }
 
 impl Guard {
-    /// For the address really `bound`, not the one asked for.
-    pub fn new(access: Access, bound: SocketAddr, instance: InstanceId) -> Self {
+    /// For the address really `bound`, not the one asked for. Whoever was given one of `tickets` may open a terminal
+    /// with it.
+    pub fn new(access: Access, bound: SocketAddr, instance: InstanceId, tickets: Arc<Tickets>) -> Self {
         Self {
             hosts: Hosts::new(bound, access.allowed_hosts),
             origins: Origins::new(access.cors),
@@ -75,6 +82,7 @@ impl Guard {
             instance,
             user_check: access.user_check,
             passwords_behind: AtomicBool::new(false),
+            tickets,
         }
     }
 
@@ -102,6 +110,7 @@ impl Guard {
     fn check_client(&self, request: &Parts, peer: &Peer) -> Result<(), Refusal> {
         match &self.token {
             Some(token) if token.is_presented(&request.headers, &request.uri) => Ok(()),
+            Some(_) if self.tickets.redeem(request) => Ok(()),
             // Without a token nothing but loopback is listened on; an address from elsewhere would be a mistake of
             // ours, and it ends here.
             None if peer.address.ip().to_canonical().is_loopback() => {

@@ -23,7 +23,7 @@ use super::{
     answer::AnswerBody,
     body::{RequestBody, UpstreamBody},
     headers,
-    learn::Lesson,
+    learn::{self, Lesson},
     named,
     route::Target,
     upgrade,
@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     domain::ids::ServerKey,
+    guard::Tickets,
     opencode::operations::Subject,
     registry::{News, Registry, server::Server},
 };
@@ -69,12 +70,18 @@ pub struct Forwarder {
     registry: Arc<Registry>,
     upstreams: DashMap<ServerKey, Arc<Upstream>, RandomState>,
     connect_timeout: Duration,
+    tickets: Arc<Tickets>,
 }
 
 impl Forwarder {
     /// A forwarder that gives a connection `connect_timeout` to come about.
     pub fn new(registry: Arc<Registry>, connect_timeout: Duration) -> Self {
-        Self { registry, upstreams: DashMap::default(), connect_timeout }
+        Self { registry, upstreams: DashMap::default(), connect_timeout, tickets: Arc::default() }
+    }
+
+    /// Notes in `tickets` what it passes on to clients.
+    pub fn noting(self, tickets: Arc<Tickets>) -> Self {
+        Self { tickets, ..self }
     }
 
     /// The connections to `server`.
@@ -153,6 +160,11 @@ impl Forwarder {
             .map_err(|source| ForwardError::Unread { server: server.address.to_string(), source })?
             .to_bytes();
         let news = lesson.learn(&self.registry, server, parts.status, Some(&whole), directory.as_deref());
+        if lesson == Lesson::Ticket
+            && let Some(ticket) = learn::ticket(&whole)
+        {
+            self.tickets.issued(&ticket);
+        }
         let whole = if annotate { annotated(&mut parts.headers, &whole, server.address.port) } else { whole };
         self.registry.settled().await;
         Ok((Response::from_parts(parts, AnswerBody::from(whole)), news))

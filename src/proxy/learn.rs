@@ -29,14 +29,17 @@ pub enum Lesson {
     Created,
     /// The terminal or attempt in its body was raised.
     Raised,
+    /// The ticket in its body opens a terminal.
+    Ticket,
 }
 
-/// An object that was created: a session of either shape, a terminal, an attempt.
+/// An object that was created: a session of either shape, a terminal, an attempt, a ticket.
 #[derive(Debug, Deserialize)]
 struct Created {
     id: Option<String>,
     #[serde(rename = "attemptID")]
     attempt: Option<String>,
+    ticket: Option<String>,
     directory: Option<Arc<str>>,
     location: Option<Location>,
     title: Option<Arc<str>>,
@@ -69,6 +72,7 @@ impl Lesson {
                 SessionId::try_new(id).map_or(Self::None, Self::Deleted)
             }
             Subject::Session { act: Act::Fork, .. } | Subject::NewSession => Self::Created,
+            Subject::Terminal { .. } if gives_a_ticket(request) => Self::Ticket,
             Subject::NewTerminal | Subject::Flow { step: Step::First, .. } => Self::Raised,
             _ => Self::None,
         }
@@ -76,7 +80,7 @@ impl Lesson {
 
     /// Whether the body must be read whole before it is passed on.
     pub fn needs_body(&self) -> bool {
-        matches!(self, Self::Created | Self::Raised)
+        matches!(self, Self::Created | Self::Raised | Self::Ticket)
     }
 
     /// Takes in the answer of `server`. `directory` is the one that the request named.
@@ -113,7 +117,7 @@ impl Lesson {
                 }
                 News::default()
             }
-            (Self::None | Self::Created | Self::Raised, _) => News::default(),
+            (Self::None | Self::Created | Self::Raised | Self::Ticket, _) => News::default(),
         }
     }
 }
@@ -148,6 +152,15 @@ fn created_session(body: &Bytes) -> Option<SessionRow> {
         created_ms: ms(created.time.as_ref().and_then(|time| time.created)),
         updated_ms: ms(created.time.as_ref().and_then(|time| time.updated)),
     })
+}
+
+/// The ticket for a terminal in an answer of either shape.
+pub(super) fn ticket(body: &Bytes) -> Option<String> {
+    created(body)?.ticket
+}
+
+fn gives_a_ticket(request: &Parts) -> bool {
+    request.method == Method::POST && request.uri.path().ends_with("/connect-token")
 }
 
 fn raised_id(body: &Bytes) -> Option<String> {

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::support::{
-    daemon::Daemon,
+    daemon::{Answer, Daemon},
     eventually::{eventually, patiently},
     opencode::shared,
 };
@@ -61,4 +61,43 @@ async fn a_terminal_echoes_what_is_typed_on_the_server_that_has_it() {
         })
         .await;
     }
+}
+
+/// A page that knows the token opens a terminal as it would at a server with a password: its socket can set no headers
+/// and shows the ticket alone.
+#[tokio::test]
+async fn a_ticket_that_was_given_for_the_token_opens_a_terminal_once() {
+    let shared = shared().await;
+    let token = "0123456789abcdef0123456789abcdef";
+    let daemon = Daemon::builder().servers(shared.urls()).env("POINTSMAN_TOKEN", token).start_unready().await;
+    for (terminals, create) in [("/pty", json!({})), ("/api/pty", json!({}))] {
+        let ask = async |path: &str, body: serde_json::Value| -> Answer {
+            let request = daemon.request("POST", path).bearer_auth(token).header("x-opencode-ticket", "1");
+            daemon.send(request.json(&body)).await
+        };
+        let created = ask(terminals, create).await.json();
+        let id = created.pointer("/id").or(created.pointer("/data/id")).unwrap().as_str().unwrap().to_owned();
+        let given = ask(&format!("{terminals}/{id}/connect-token"), json!({})).await;
+        assert_eq!(given.status, 200, "{given:?}");
+        let given = given.json();
+        let ticket = given.pointer("/ticket").or(given.pointer("/data/ticket")).unwrap().as_str().unwrap();
+        let open = async |ticket: &str| {
+            let address = format!("ws://{}{terminals}/{id}/connect?ticket={ticket}", daemon.address());
+            patiently("an answer", connect_async(address))
+                .await
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        let refused = open("00000000-0000-4000-8000-000000000000").await.unwrap_err();
+        assert!(refused.contains("401"), "{refused}");
+        open(ticket).await.unwrap();
+        let refused = open(ticket).await.unwrap_err();
+        assert!(refused.contains("401"), "{refused}");
+        ask_to_remove(&daemon, &format!("{terminals}/{id}"), token).await;
+    }
+}
+
+async fn ask_to_remove(daemon: &Daemon, terminal: &str, token: &str) {
+    let removed = daemon.send(daemon.request("DELETE", terminal).bearer_auth(token)).await;
+    assert!(removed.status < 300, "{removed:?}");
 }
