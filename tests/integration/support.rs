@@ -15,5 +15,6 @@ pub mod process;
 pub mod relay;
 pub mod screen;
 pub mod sse;
+mod stand_in;
 pub mod town;
 pub mod wire;

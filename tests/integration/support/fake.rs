@@ -12,7 +12,6 @@ mod fault;
 mod lists;
 mod record;
 mod script;
-mod stand_in;
 mod store;
 mod turn;
 
@@ -36,15 +35,15 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use self::{bus::Bus, fault::Faults, record::Record, script::Scripts, stand_in::StandIn, turn::Turns};
+use self::{bus::Bus, fault::Faults, record::Record, script::Scripts, turn::Turns};
 pub use self::{
     fault::Fault,
     record::{Outcome, Recorded},
     script::{Question, Reply},
-    stand_in::Invocation,
     store::{FakeSession, FakeStore, new_id, now_ms, session_id},
 };
-use super::{eventually::patiently, ports::free_port};
+pub use super::stand_in::Invocation;
+use super::{eventually::patiently, ports::free_port, stand_in::StandIn};
 
 /// The version the fake claims: the one it was compared with.
 pub const VERSION: &str = "1.18.33";
@@ -367,9 +366,10 @@ impl FakeServer {
     async fn listen(&self) {
         let listener = TcpListener::bind(self.inner.address).await.expect("the fake's port is free");
         let life = self.life();
-        let stand_in = self
-            .invocation
-            .map(|invocation| StandIn::start(invocation, &life.store, &self.inner.directory, &listener));
+        let stand_in = self.invocation.map(|invocation| {
+            let (program, database) = (life.store.program(), life.store.database());
+            StandIn::start(invocation, &program, &database, self.inner.directory.as_ref(), &listener)
+        });
         *self.stand_in.lock() = stand_in;
         let task = accept(listener, self.inner.clone(), Arc::downgrade(&life));
         *self.accepting.lock() = Some(life.tasks.lock().spawn(task));

@@ -1,7 +1,8 @@
 //! A scripted model that speaks the protocol of `OpenAI`, so that real agents run turns without a network.
 //!
 //! Words in the last message select the script: `SLOW` streams small pieces until the test lets it end, `ASK` calls
-//! the `bash` tool (which the agent's configuration makes ask for permission), anything else is a short answer.
+//! the `bash` tool (which the agent's configuration makes ask for permission), `QUERY` the `question` tool, anything
+//! else is a short answer.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -110,7 +111,9 @@ async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<Value>)
     let script = if has_tools && text.contains("SLOW") {
         Script::Slow
     } else if has_tools && text.contains("ASK") && last["role"] == "user" {
-        Script::Ask
+        Script::Call(ask)
+    } else if has_tools && text.contains("QUERY") && last["role"] == "user" {
+        Script::Call(query)
     } else {
         Script::Short
     };
@@ -126,7 +129,8 @@ async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<Value>)
 enum Script {
     Short,
     Slow,
-    Ask,
+    /// Of a tool.
+    Call(fn() -> Value),
 }
 
 fn pieces(
@@ -140,7 +144,7 @@ fn pieces(
         async move {
             let piece = match (script, step) {
                 (_, usize::MAX) => return None,
-                (Script::Ask, 0) => chunk(&ask(), None),
+                (Script::Call(tool), 0) => chunk(&tool(), None),
                 (Script::Short, 0..3) => {
                     chunk(&json!({"role": "assistant", "content": format!("word{step} ")}), None)
                 }
@@ -152,7 +156,9 @@ fn pieces(
                     }
                     chunk(&json!({"role": "assistant", "content": format!("slow{step} ")}), None)
                 }
-                (Script::Ask, _) => return Some((Ok(end("tool_calls")), (usize::MAX, released, running))),
+                (Script::Call(_), _) => {
+                    return Some((Ok(end("tool_calls")), (usize::MAX, released, running)));
+                }
                 (Script::Short, _) => return Some((Ok(end("stop")), (usize::MAX, released, running))),
             };
             Some((Ok(Bytes::from(piece)), (step + 1, released, running)))
@@ -161,10 +167,18 @@ fn pieces(
 }
 
 fn ask() -> Value {
-    let arguments = json!({"command": "echo hi", "description": "says hi"}).to_string();
-    let call = json!({
-        "index": 0, "id": "call_1", "type": "function", "function": {"name": "bash", "arguments": arguments},
-    });
+    call("bash", &json!({"command": "echo hi", "description": "says hi"}))
+}
+
+fn query() -> Value {
+    let options =
+        json!([{"label": "Left", "description": "that way"}, {"label": "Right", "description": "this way"}]);
+    call("question", &json!({"questions": [{"question": "Which way?", "header": "Way", "options": options}]}))
+}
+
+fn call(tool: &str, arguments: &Value) -> Value {
+    let function = json!({"name": tool, "arguments": arguments.to_string()});
+    let call = json!({"index": 0, "id": "call_1", "type": "function", "function": function});
     json!({"role": "assistant", "tool_calls": [call]})
 }
 

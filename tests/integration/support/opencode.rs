@@ -99,6 +99,22 @@ impl Store {
         self.root.join("home")
     }
 
+    /// The file that the servers of this store hold open, once one has made it.
+    pub(super) fn database(&self) -> PathBuf {
+        self.home().join(".local/share/opencode/opencode.db")
+    }
+
+    /// This test program under the servers' name.
+    pub(super) fn program(&self) -> PathBuf {
+        let link = self.root.join("stand-in/opencode");
+        if !link.exists() {
+            let own = std::env::current_exe().expect("the test program has a path");
+            std::fs::create_dir_all(self.root.join("stand-in")).expect("writable");
+            std::os::unix::fs::symlink(own, &link).expect("writable");
+        }
+        link
+    }
+
     /// A new git repository with one commit unlike any other: equal first commits would be one project.
     pub fn project(&self, name: &str) -> PathBuf {
         static COUNT: AtomicU64 = AtomicU64::new(0);

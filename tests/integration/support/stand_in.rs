@@ -1,18 +1,18 @@
-//! The process that a fake server seems to be: this test program under the name `opencode`.
+//! The process that a server of the tests' own seems to be: this test program under the name `opencode`.
 //!
 //! The daemon reads processes: whose socket it is, which store it has open, where it was started, when it ended. So a
-//! fake may have one that holds all of that open and does nothing; requests are answered in the test's own process,
-//! which accepts from the same socket. Killed, it is as dead as any server.
+//! fake, or a relay before a real server, may have one that holds all of that open and does nothing; requests are
+//! answered in the test's own process, which accepts from the same socket. Killed, it is as dead as any server.
 
 use std::{
+    fs::File,
     io::Read,
     os::fd::AsFd,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use tokio::net::TcpListener;
-
-use super::store::FakeStore;
 
 /// Set in the environment of stand-ins alone: tells the test program that it is one.
 const ROLE: &str = "STAND_IN_FOR_AN_AGENT";
@@ -32,22 +32,24 @@ pub(super) struct StandIn {
 }
 
 impl StandIn {
-    /// A process that holds `listener` and the file of `store` open, in `directory`. It is seen so on return.
+    /// A process that runs `program`, a link to this one called `opencode`, and holds `listener` and the store's file
+    /// `database` open, in `directory`. It is seen so on return.
     pub(super) fn start(
         invocation: Invocation,
-        store: &FakeStore,
-        directory: &str,
+        program: &Path,
+        database: &Path,
+        directory: &Path,
         listener: &TcpListener,
     ) -> Self {
-        let database =
-            std::fs::OpenOptions::new().append(true).open(store.database()).expect("the store's file");
+        // To be read only: what a test program says of itself must not get into a database.
+        let database = File::open(database).expect("the store's file");
         let socket = listener.as_fd().try_clone_to_owned().expect("a second handle of the socket");
-        let mut command = Command::new(store.program());
+        let mut command = Command::new(program);
         if invocation == Invocation::Serve {
             command.arg("serve");
         }
         let child = command
-            .args(["support::fake::stand_in::stands_in_until_its_test_ends", "--exact"])
+            .args(["support::stand_in::stands_in_until_its_test_ends", "--exact"])
             .env_clear()
             .env(ROLE, "1")
             .current_dir(directory)
@@ -56,7 +58,9 @@ impl StandIn {
             // What a listening socket is told is lost, and so is what this one would complain of.
             .stderr(socket)
             .spawn()
-            .unwrap_or_else(|error| panic!("no stand-in could be started in {directory}: {error}"));
+            .unwrap_or_else(|error| {
+                panic!("no stand-in could be started in {}: {error}", directory.display())
+            });
         Self { child }
     }
 
