@@ -77,6 +77,17 @@ struct Ids {
     events: Vec<AggregateId>,
 }
 
+/// Where a new session of the second interface is to be.
+#[derive(Debug, Deserialize)]
+struct Placed {
+    location: Location,
+}
+
+#[derive(Debug, Deserialize)]
+struct Location {
+    directory: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct AggregateId {
     #[serde(rename = "aggregateID")]
@@ -117,7 +128,10 @@ impl Router {
             },
             Subject::NewSession => match body.and_then(|body| self.known_session_in(body)) {
                 Some(session) => self.session(&session, request).await,
-                None => self.directory(request),
+                None => match body.and_then(directory_in) {
+                    Some(directory) => self.at(&directory),
+                    None => self.directory(request),
+                },
             },
             Subject::NamedInBody => match body.and_then(session_in) {
                 Some(session) => self.session(&session, request).await,
@@ -293,15 +307,22 @@ impl Router {
     }
 
     fn directory(&self, request: &Parts) -> Result<Target, RouteError> {
-        let near = named::directory(&request.uri, &request.headers)
-            .and_then(|directory| self.directory_server(&directory));
-        match near {
-            Some(server) => Ok(Target::new(server, Route::Directory)),
-            None => {
-                let server = self.default_server().ok_or(RouteError::NoServer)?;
-                Ok(Target::new(server, Route::Default))
-            }
+        match named::directory(&request.uri, &request.headers) {
+            Some(directory) => self.at(&directory),
+            None => self.by_default(),
         }
+    }
+
+    fn at(&self, directory: &str) -> Result<Target, RouteError> {
+        match self.directory_server(directory) {
+            Some(server) => Ok(Target::new(server, Route::Directory)),
+            None => self.by_default(),
+        }
+    }
+
+    fn by_default(&self) -> Result<Target, RouteError> {
+        let server = self.default_server().ok_or(RouteError::NoServer)?;
+        Ok(Target::new(server, Route::Default))
     }
 
     /// The session that a new one is bound to: its parent, or the one that has its id already.
@@ -342,6 +363,13 @@ fn session_in(body: &Bytes) -> Option<SessionId> {
     }
 }
 
+/// The directory that a new session is to be made in, as the body of the second interface says it. Servers heed it
+/// before any that the request names.
+fn directory_in(body: &Bytes) -> Option<String> {
+    let placed: Placed = serde_json::from_slice(body).ok()?;
+    Some(placed.location.directory).filter(|directory| !directory.is_empty())
+}
+
 /// What is begun by one step and continued by others.
 fn flow(name: &str, request: &Parts) -> String {
     let directory = named::directory(&request.uri, &request.headers).unwrap_or_default();
@@ -359,4 +387,21 @@ fn answers(servers: &Snapshot, key: ServerKey) -> bool {
 
 fn names<'s>(servers: impl Iterator<Item = &'s Arc<Server>>) -> Vec<String> {
     servers.map(|server| server.address.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_new_session_is_read_from_its_body_if_it_has_one() {
+        let of = |body: &'static str| directory_in(&Bytes::from_static(body.as_bytes()));
+        let placed = r#"{"agent":"build","location":{"directory":"/a b","workspaceID":"wrk_1"}}"#;
+        assert_eq!(of(placed).as_deref(), Some("/a b"));
+        for other in
+            ["", "{}", r#"{"directory":"/a"}"#, r#"{"location":{"directory":""}}"#, r#"{"location":7}"#]
+        {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 }
