@@ -20,6 +20,7 @@ mod lists;
 mod orphans;
 mod real_attached;
 mod real_catalogue;
+mod real_conformance;
 mod real_creation;
 mod real_death;
 mod real_discovery;
