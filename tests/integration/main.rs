@@ -18,6 +18,7 @@ mod endpoints;
 mod fidelity;
 mod lists;
 mod orphans;
+mod real_attach_elsewhere;
 mod real_attached;
 mod real_catalogue;
 mod real_creation;

@@ -1,7 +1,8 @@
 //! A scripted model that speaks the protocol of `OpenAI`, so that real agents run turns without a network.
 //!
 //! Words in the last message select the script: `SLOW` streams small pieces until the test lets it end, `ASK` calls
-//! the `bash` tool (which the agent's configuration makes ask for permission), anything else is a short answer.
+//! the `bash` tool (which the agent's configuration makes ask for permission), anything else is a short answer. A word
+//! `say-it` in the prompt of a turn puts `said-it` into it, so that an answer can be told from its prompt.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,6 +17,9 @@ use super::eventually::patiently;
 
 /// Fast enough that a test sees a delta at once, slow enough for a turn of minutes.
 const BETWEEN_PIECES: Duration = Duration::from_millis(50);
+
+/// Put before a word that the model is to say.
+const SAY: &str = "say-";
 
 /// One model server. Dropped, it cuts its answers.
 pub struct Model {
@@ -118,7 +122,7 @@ async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<Value>)
     let running = Running::new(shared, &text);
     (
         [(header::CONTENT_TYPE, "text/event-stream")],
-        Body::from_stream(pieces(script, text, released, running)),
+        Body::from_stream(pieces(script, text, has_tools, released, running)),
     )
 }
 
@@ -132,6 +136,7 @@ enum Script {
 fn pieces(
     script: Script,
     text: String,
+    has_tools: bool,
     released: watch::Receiver<Vec<String>>,
     running: Running,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
@@ -141,6 +146,9 @@ fn pieces(
             let piece = match (script, step) {
                 (_, usize::MAX) => return None,
                 (Script::Ask, 0) => chunk(&ask(), None),
+                (Script::Short, 2) if has_tools && text.contains(SAY) => {
+                    chunk(&json!({"role": "assistant", "content": said(&text)}), None)
+                }
                 (Script::Short, 0..3) => {
                     chunk(&json!({"role": "assistant", "content": format!("word{step} ")}), None)
                 }
@@ -158,6 +166,13 @@ fn pieces(
             Some((Ok(Bytes::from(piece)), (step + 1, released, running)))
         }
     })
+}
+
+/// What is to be said of the prompt, for those who wait for the answer.
+fn said(prompt: &str) -> String {
+    let word = prompt.split_once(SAY).map_or("", |(_, rest)| rest);
+    let word: String = word.chars().take_while(char::is_ascii_alphanumeric).collect();
+    format!("said-{word}")
 }
 
 fn ask() -> Value {
