@@ -92,6 +92,10 @@ impl Machine for Peopled {
         self.real.peer_uid(local, peer)
     }
 
+    fn peer_agent(&self, local: SocketAddr, peer: SocketAddr) -> Option<Process> {
+        self.real.peer_agent(local, peer)
+    }
+
     fn tells_peers(&self) -> bool {
         self.real.tells_peers()
     }

@@ -54,6 +54,7 @@ fn view(directory: Option<String>) -> View {
         directory: directory.map(Into::into),
         server: None,
         attention: AttentionRule::All,
+        opened: None,
     }
 }
 

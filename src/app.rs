@@ -38,7 +38,7 @@ use crate::{
     discovery::{self, Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
     events::{hub::Hub, log::Limits, occasional::Occasional},
-    front::{Front, dispatch::Dispatch, workers::Workers},
+    front::{Front, dispatch::Dispatch, programs::Programs, workers::Workers},
     guard::{Guard, InstanceId, Tickets},
     machine::{self, Machine},
     metrics::{CatalogueCensus, Census, Metrics},
@@ -207,6 +207,7 @@ impl App {
             merging,
             scout,
             crier: Arc::new(herald),
+            programs: Programs::new(Arc::clone(&machine)),
             metrics,
             first_round: discovery.first_round(),
         };

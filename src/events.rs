@@ -15,6 +15,7 @@ pub mod hub;
 mod lane;
 pub mod log;
 pub mod occasional;
+pub mod opened;
 pub mod own;
 pub mod sse;
 pub mod subscriber;

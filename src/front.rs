@@ -5,6 +5,7 @@ pub mod dispatch;
 mod page;
 mod plain_words;
 mod prefixed;
+pub mod programs;
 mod subscribe;
 pub mod workers;
 
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     dispatch::{Connection, Dispatch},
     plain_words::PlainWords,
+    programs::Ends,
     workers::Workers,
 };
 use crate::{
@@ -101,9 +103,12 @@ impl Front {
         // Small answers and events go out at once; without it they would only come later, so failing is no error.
         let _ = stream.set_nodelay(true);
         let user = self.user_of(&stream, address);
-        let peer = Peer { address, user };
-        let connection =
-            Connection { peer, forwarding: Forwarding::new(address.ip(), &self.instance), forwarder };
+        let connection = Connection {
+            peer: Peer { address, user },
+            ends: Ends::new(stream.local_addr().ok(), address),
+            forwarding: Forwarding::new(address.ip(), &self.instance),
+            forwarder,
+        };
         let dispatch = &self.dispatch;
         let service = service_fn(|request| {
             let connection = &connection;

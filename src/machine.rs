@@ -84,6 +84,10 @@ pub trait Machine: Send + Sync + 'static {
     /// the system cannot tell ([`Machine::tells_peers`]). An exact look-up, microseconds.
     fn peer_uid(&self, local: SocketAddr, peer: SocketAddr) -> Option<u32>;
 
+    /// The `OpenCode` process at the other end of such a connection, under the same conditions. Walks over processes,
+    /// milliseconds.
+    fn peer_agent(&self, local: SocketAddr, peer: SocketAddr) -> Option<Process>;
+
     /// Whether [`Machine::peer_uid`] can ever answer here. Does not change while this process runs.
     fn tells_peers(&self) -> bool;
 

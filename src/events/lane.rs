@@ -197,6 +197,7 @@ mod tests {
             directory: Some(directory.into()),
             server: None,
             attention: AttentionRule::All,
+            opened: None,
         }
     }
 

@@ -91,7 +91,7 @@ mod tests {
     const SERVER: ServerKey = ServerKey(1);
 
     fn view() -> View {
-        View { shape: Shape::Api, directory: None, server: None, attention: AttentionRule::All }
+        View { shape: Shape::Api, directory: None, server: None, attention: AttentionRule::All, opened: None }
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{directory::same_directory, ids::ServerKey},
-    events::log::Event,
+    events::{log::Event, opened::Opened},
 };
 
 /// What a subscriber asked for. Subscribers with equal views share the work of writing their events.
@@ -22,6 +22,8 @@ pub struct View {
     pub server: Option<ServerKey>,
     /// Whose calls for attention it gets when it names no directory.
     pub attention: AttentionRule,
+    /// What its program has opened, if that is known: calls for attention from there reach it as well.
+    pub opened: Option<Opened>,
 }
 
 /// The form of the events.
@@ -72,12 +74,20 @@ impl View {
             && match event.attention {
                 Attention::Everyone => true,
                 Attention::Screen => self.server.is_some() && self.server == event.server,
-                Attention::Directory => match (named, self.attention) {
-                    (None, AttentionRule::All) => true,
-                    (None, AttentionRule::Own) => of(default),
-                    (named, _) => of(named),
-                },
+                Attention::Directory => {
+                    let concerned = match (named, self.attention) {
+                        (None, AttentionRule::All) => true,
+                        (None, AttentionRule::Own) => of(default),
+                        (named, _) => of(named),
+                    };
+                    concerned || self.has_opened(event)
+                }
             }
+    }
+
+    fn has_opened(&self, event: &Event) -> bool {
+        let opened = self.opened.as_ref().zip(event.directory.as_deref());
+        opened.is_some_and(|(opened, directory)| opened.contains(directory))
     }
 }
 
@@ -102,7 +112,7 @@ mod tests {
     }
 
     fn view(shape: Shape, directory: Option<&str>, attention: AttentionRule) -> View {
-        View { shape, directory: directory.map(Into::into), server: None, attention }
+        View { shape, directory: directory.map(Into::into), server: None, attention, opened: None }
     }
 
     #[test]
@@ -126,6 +136,22 @@ mod tests {
         }
         let nowhere = event(None, Attention::Directory);
         assert!(!view(Shape::Global, Some("/one"), All).admits(&nowhere, Some("/one")));
+    }
+
+    #[test]
+    fn a_call_for_attention_reaches_whose_program_has_opened_a_session_there() {
+        let asked = event(Some("/one"), Attention::Directory);
+        for named in [None, Some("/two")] {
+            let opened = Opened::default();
+            let view =
+                View { opened: Some(opened.clone()), ..view(Shape::Global, named, AttentionRule::Own) };
+            opened.add("/three");
+            assert!(!view.admits(&asked, Some("/two")), "{named:?}");
+            opened.add("/one");
+            assert!(view.admits(&asked, Some("/two")), "{named:?}");
+            assert!(!view.admits(&event(None, Attention::Directory), Some("/two")));
+            assert!(!view.admits(&event(Some("/one"), Attention::Screen), None), "it moves a screen");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::Router as Endpoints;
 use http::{
-    Method, Request, Response, StatusCode, Uri,
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
     header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN},
     request::Parts,
 };
@@ -15,7 +15,12 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{address, page, prefixed::Prefixed, subscribe::subscribe};
+use super::{
+    address, page,
+    prefixed::Prefixed,
+    programs::{Ends, Programs},
+    subscribe::subscribe,
+};
 use crate::{
     api::error::{self, Fault},
     domain::ids::SessionId,
@@ -24,7 +29,7 @@ use crate::{
     metrics::{Decision, Metrics},
     opencode::{
         lists::List,
-        operations::{Subject, subject},
+        operations::{Act, Subject, subject},
     },
     proxy::{
         answer::AnswerBody,
@@ -70,6 +75,8 @@ pub struct Dispatch {
     pub scout: Arc<dyn Scout>,
     /// Who is told of changes.
     pub crier: Arc<dyn Crier>,
+    /// Which programs ask, and what they have opened.
+    pub programs: Programs,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether every server that was there when we started has had its chance to answer.
@@ -77,10 +84,12 @@ pub struct Dispatch {
 }
 
 /// One client's connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Connection {
     /// Who is at the other end.
     pub peer: Peer,
+    /// Where it comes from and where it arrived.
+    pub ends: Ends,
     /// What servers are told about it.
     pub forwarding: Forwarding,
     /// How its requests get to servers.
@@ -162,7 +171,8 @@ impl Dispatch {
                     return (Decision::Nowhere, error::route_error(&error));
                 }
                 let servers = &self.registry.servers;
-                let response = subscribe(&parts, stream, &self.hub, &self.second, servers).await;
+                let opened = self.programs.behind(&connection.ends, &parts.headers).await;
+                let response = subscribe(&parts, stream, opened, &self.hub, &self.second, servers).await;
                 return (Decision::Stream, response);
             }
             Subject::List(list) if named::server(&parts.headers).is_none() => {
@@ -235,6 +245,11 @@ impl Dispatch {
             Ok(target) => target,
             Err(error) => return (Decision::Nowhere, error::route_error(&error)),
         };
+        if let Subject::Session { id, act } = subject
+            && (act == Act::Turn || parts.uri.path().ends_with("/message"))
+        {
+            self.note_opened(id, &parts.headers, connection).await;
+        }
         let upgrading = headers::asks_upgrade(&parts.headers);
         connection.forwarding.to_server(&mut parts.headers, upgrading);
         let mut request = Request::from_parts(parts, body);
@@ -260,6 +275,16 @@ impl Dispatch {
         }
         let outcome = self.catalogue.pass(&connection.forwarder, request, subject, &target).await;
         self.finish(outcome, &target).await
+    }
+
+    /// Remembers that the program behind a connection has opened this session: it has read its messages or sent it a
+    /// turn. What its agent asks reaches that program from now on.
+    async fn note_opened(&self, session: &str, headers: &HeaderMap, connection: &Connection) {
+        let Some(opened) = self.programs.behind(&connection.ends, headers).await else { return };
+        let Ok(session) = SessionId::try_new(session) else { return };
+        for known in self.registry.sessions.describe(&session, &self.registry.servers.now()) {
+            opened.add(&known.row.directory);
+        }
     }
 
     async fn finish(

@@ -8,6 +8,7 @@ use crate::{
     events::{
         hub::Hub,
         occasional::Occasional,
+        opened::Opened,
         view::{AttentionRule, Shape, View},
     },
     opencode::operations::Stream,
@@ -19,10 +20,11 @@ use crate::{
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Our own stream in place of `stream`.
+/// Our own stream in place of `stream`, for a program that has `opened` these directories.
 pub(super) async fn subscribe(
     request: &Parts,
     stream: Stream,
+    opened: Option<Opened>,
     hub: &Hub,
     second: &Occasional,
     servers: &Servers,
@@ -38,6 +40,7 @@ pub(super) async fn subscribe(
         directory: named::directory(&request.uri, &request.headers).map(|directory| Arc::from(&*directory)),
         server: server.and_then(|name| servers.now().by_name(name).map(|server| server.key)),
         attention: attention(request),
+        opened,
     };
     let subscription = match shape {
         Shape::Global | Shape::Directory => hub.subscribe(view),

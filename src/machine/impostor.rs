@@ -91,6 +91,8 @@ fn act() {
     let _store = File::open("opencode.db").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("{ANNOUNCEMENT}{}", listener.local_addr().unwrap());
+    // Holds its end of every connection.
+    std::thread::spawn(move || listener.incoming().map(Result::unwrap).collect::<Vec<TcpStream>>());
     // Until the one who started it has gone.
     let _ = std::io::stdin().read(&mut [0]);
 }

@@ -94,7 +94,14 @@ impl Machine for Linux {
         if !self.has_diag {
             return None;
         }
-        diag::user_of(peer, local).ok().flatten()
+        diag::end_of(peer, local).ok().flatten().map(|end| end.uid)
+    }
+
+    fn peer_agent(&self, local: SocketAddr, peer: SocketAddr) -> Option<Process> {
+        if !self.has_diag {
+            return None;
+        }
+        self.owner(diag::end_of(peer, local).ok().flatten()?.socket)
     }
 
     fn tells_peers(&self) -> bool {
@@ -350,6 +357,19 @@ mod tests {
             None,
             "mixed families"
         );
+    }
+
+    #[test]
+    fn the_agent_at_the_other_end_of_a_connection_is_told_and_no_other_program() {
+        let machine = Linux::new();
+        let impostor = Impostor::start();
+        let stream = TcpStream::connect(impostor.address).unwrap();
+        let (local, peer) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+        // It takes the connection a moment later.
+        assert!(eventually(|| {
+            machine.peer_agent(local, peer).is_some_and(|agent| agent.pid == impostor.pid())
+        }));
+        assert_eq!(machine.peer_agent(peer, local), None, "the other way round it is this test");
     }
 
     #[test]

@@ -98,6 +98,10 @@ impl Machine for Portable {
         None
     }
 
+    fn peer_agent(&self, _local: SocketAddr, _peer: SocketAddr) -> Option<Process> {
+        None
+    }
+
     fn tells_peers(&self) -> bool {
         false
     }

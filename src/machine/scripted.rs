@@ -15,6 +15,7 @@ struct State {
     listeners: Vec<(Listener, u32)>,
     processes: HashMap<u32, Process>,
     peers: HashMap<SocketAddr, u32>,
+    clients: HashMap<SocketAddr, u32>,
     walks: usize,
     looks: usize,
 }
@@ -46,6 +47,11 @@ impl Scripted {
     /// Says who is at `peer`.
     pub(crate) fn connect(&self, peer: SocketAddr, uid: u32) {
         self.0.lock().peers.insert(peer, uid);
+    }
+
+    /// Says which process is at `peer`.
+    pub(crate) fn call_from(&self, peer: SocketAddr, pid: u32) {
+        self.0.lock().clients.insert(peer, pid);
     }
 
     /// How often processes were walked.
@@ -103,6 +109,11 @@ impl Machine for Scripted {
 
     fn peer_uid(&self, _local: SocketAddr, peer: SocketAddr) -> Option<u32> {
         self.0.lock().peers.get(&peer).copied()
+    }
+
+    fn peer_agent(&self, _local: SocketAddr, peer: SocketAddr) -> Option<Process> {
+        let state = self.0.lock();
+        state.processes.get(state.clients.get(&peer)?).cloned()
     }
 
     fn tells_peers(&self) -> bool {

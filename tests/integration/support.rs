@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unused_imports, reason = "not every test uses every part")]
 
+pub mod browser;
 pub mod daemon;
 pub mod eventually;
 pub mod fake;
@@ -14,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod relay;
 pub mod screen;
+pub mod script;
 pub mod sse;
 mod stand_in;
 pub mod town;

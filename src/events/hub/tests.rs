@@ -15,7 +15,7 @@ const ONE: ServerKey = ServerKey(1);
 const TWO: ServerKey = ServerKey(2);
 
 fn global() -> View {
-    View { shape: Shape::Global, directory: None, server: None, attention: AttentionRule::All }
+    View { shape: Shape::Global, directory: None, server: None, attention: AttentionRule::All, opened: None }
 }
 
 fn decoded(kind: &str, directory: &str, n: usize) -> Decoded {

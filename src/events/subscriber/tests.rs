@@ -13,7 +13,13 @@ use crate::{
 use super::*;
 
 fn subscribe(hub: &Hub, shape: Shape) -> Subscription {
-    hub.subscribe(View { shape, directory: Some("/a".into()), server: None, attention: AttentionRule::All })
+    hub.subscribe(View {
+        shape,
+        directory: Some("/a".into()),
+        server: None,
+        attention: AttentionRule::All,
+        opened: None,
+    })
 }
 
 fn event(text: &Bytes) -> serde_json::Value {

@@ -45,9 +45,17 @@ pub(super) fn listening() -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// The user whose process holds the end `own` of the TCP connection between `own` and `other`; `None` when there is
-/// no such end or no process holds it any more.
-pub(super) fn user_of(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u32>> {
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// The user whose process holds it.
+    pub(super) uid: u32,
+    pub(super) socket: SocketId,
+}
+
+/// The end `own` of the TCP connection between `own` and `other`; `None` when there is no such end or no process holds
+/// it any more.
+pub(super) fn end_of(own: SocketAddr, other: SocketAddr) -> io::Result<Option<End>> {
     // An IPv6 socket that talks IPv4 is found under the IPv4 addresses, whichever way its peer writes them.
     let (own, other) = (canonical(own), canonical(other));
     let family = match (own, other) {
@@ -57,7 +65,7 @@ pub(super) fn user_of(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u
     };
     let socket = open()?;
     ask(&socket, 0, request(family, StateFlags::all(), ends(own, other)))?;
-    let mut user = None;
+    let mut end = None;
     let mut buffer = [0; 1024];
     let outcome = read(&socket, &mut buffer, |answer| {
         let found = (
@@ -70,11 +78,11 @@ pub(super) fn user_of(own: SocketAddr, other: SocketAddr) -> io::Result<Option<u
         // Without a connection the kernel offers a socket that listens there. And a closed connection that only
         // waits for its last packets belongs to nobody: it has no inode, and a user of 0 that means nothing.
         if found == (own, other) && answer.inode != 0 {
-            user = Some(answer.uid);
+            end = Some(End { uid: answer.uid, socket: SocketId(answer.inode.into()) });
         }
     });
     match outcome {
-        Ok(_) => Ok(user),
+        Ok(_) => Ok(end),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

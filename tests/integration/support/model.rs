@@ -2,7 +2,8 @@
 //!
 //! Words in the last message select the script: `SLOW` streams small pieces until the test lets it end, `ASK` calls
 //! the `bash` tool (which the agent's configuration makes ask for permission), `QUERY` the `question` tool, anything
-//! else is a short answer.
+//! else is a short answer. A word `say-it` in the prompt of a turn puts `said-it` into it, so that an answer can be told
+//! from its prompt.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,6 +18,9 @@ use super::eventually::patiently;
 
 /// Fast enough that a test sees a delta at once, slow enough for a turn of minutes.
 const BETWEEN_PIECES: Duration = Duration::from_millis(50);
+
+/// Put before a word that the model is to say.
+const SAY: &str = "say-";
 
 /// One model server. Dropped, it cuts its answers.
 pub struct Model {
@@ -121,7 +125,7 @@ async fn complete(State(shared): State<Arc<Shared>>, Json(request): Json<Value>)
     let running = Running::new(shared, &text);
     (
         [(header::CONTENT_TYPE, "text/event-stream")],
-        Body::from_stream(pieces(script, text, released, running)),
+        Body::from_stream(pieces(script, text, has_tools, released, running)),
     )
 }
 
@@ -136,6 +140,7 @@ enum Script {
 fn pieces(
     script: Script,
     text: String,
+    has_tools: bool,
     released: watch::Receiver<Vec<String>>,
     running: Running,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
@@ -145,6 +150,9 @@ fn pieces(
             let piece = match (script, step) {
                 (_, usize::MAX) => return None,
                 (Script::Call(tool), 0) => chunk(&tool(), None),
+                (Script::Short, 2) if has_tools && text.contains(SAY) => {
+                    chunk(&json!({"role": "assistant", "content": said(&text)}), None)
+                }
                 (Script::Short, 0..3) => {
                     chunk(&json!({"role": "assistant", "content": format!("word{step} ")}), None)
                 }
@@ -164,6 +172,13 @@ fn pieces(
             Some((Ok(Bytes::from(piece)), (step + 1, released, running)))
         }
     })
+}
+
+/// What is to be said of the prompt, for those who wait for the answer.
+fn said(prompt: &str) -> String {
+    let word = prompt.split_once(SAY).map_or("", |(_, rest)| rest);
+    let word: String = word.chars().take_while(char::is_ascii_alphanumeric).collect();
+    format!("said-{word}")
 }
 
 fn ask() -> Value {

@@ -151,7 +151,7 @@ impl Log {
 }
 
 /// `command`, behind `setpriv` where there is one: it replaces itself, so process id and command line stay.
-fn dying_with_us(command: &Command) -> Command {
+pub(super) fn dying_with_us(command: &Command) -> Command {
     let command = command.as_std();
     let setpriv = std::path::Path::new("/usr/bin/setpriv");
     let mut wrapped = if setpriv.exists() {

@@ -85,6 +85,15 @@ impl Screen {
         .await;
     }
 
+    /// Waits until `text` stands there no more.
+    pub async fn wait_until_gone(&self, text: &str) {
+        eventually(&format!("{text:?} leaving the screen"), || async {
+            let shown = self.text().await;
+            if shown.contains(text) { Err(shown) } else { Ok(()) }
+        })
+        .await;
+    }
+
     /// Switches OpenCode's automatic approval of permissions on, as a person does: by its palette of commands.
     pub async fn approve_everything(&self) {
         self.press("C-p").await;
