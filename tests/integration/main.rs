@@ -31,6 +31,7 @@ mod real_ownership;
 mod real_quiet;
 mod real_second_interface;
 mod real_terminal;
+mod registration;
 mod restart;
 mod routing;
 mod safety;

@@ -63,6 +63,7 @@ pub struct Builder {
     directory: String,
     port: Option<u16>,
     password: Option<(String, String)>,
+    bearer: Option<String>,
     heartbeat: Duration,
     invocation: Option<Invocation>,
 }
@@ -71,6 +72,7 @@ struct Inner {
     address: SocketAddr,
     directory: String,
     password: Option<(String, String)>,
+    bearer: Option<String>,
     heartbeat: Duration,
     /// What a restart replaces: everything a process has only in its memory, and possibly its store.
     life: RwLock<Arc<Life>>,
@@ -112,6 +114,7 @@ impl FakeServer {
             directory: directory.to_owned(),
             port: None,
             password: None,
+            bearer: None,
             heartbeat: Duration::from_secs(10),
             invocation: None,
         }
@@ -397,6 +400,12 @@ impl Builder {
         self
     }
 
+    /// Answers 401 to everything without this token, as the listener of a plugin does.
+    pub fn bearer(mut self, token: &str) -> Self {
+        self.bearer = Some(token.to_owned());
+        self
+    }
+
     /// Gives it a process of its own, started so. Without one it is like a server beyond a tunnel: it has no pid, and
     /// a store that it shares with nobody.
     pub fn invocation(mut self, invocation: Invocation) -> Self {
@@ -416,6 +425,7 @@ impl Builder {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             directory: self.directory,
             password: self.password,
+            bearer: self.bearer,
             heartbeat: self.heartbeat,
             life: RwLock::new(Arc::new(Life::new(&self.store))),
             record: Record::new(),
