@@ -86,7 +86,13 @@ impl Inspector {
             Ok(health) => return Ok((Some(health), token)),
             Err(AskError::Locked { basic: true }) if token.is_none() && !applicant.plugin => {}
             Err(error) => {
-                return Err(Refused::NotAnAgent { url: applicant.url.clone(), why: error.to_string() });
+                let why = match error {
+                    AskError::Unregistered | AskError::Locked { .. } => {
+                        "it refuses what it is told".to_owned()
+                    }
+                    error => error.to_string(),
+                };
+                return Err(Refused::NotAnAgent { url: applicant.url.clone(), why });
             }
         }
         let Some(fallback) = self.default_credentials.clone() else { return Ok((None, None)) };

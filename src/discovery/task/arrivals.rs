@@ -64,7 +64,9 @@ impl Task {
                 let credentials = place.credentials.clone();
                 self.arrive(address, State::Locked, None, credentials, watcher).await;
             }
-            (Answer::Locked, Some(_)) => self.probe(address, ASKED_AGAIN),
+            // A registration comes by itself; till then it is expected, as any process that does not answer yet.
+            (Answer::Unregistered, None) => self.become_of(address, Phase::Foreign),
+            (Answer::Locked | Answer::Unregistered, Some(_)) => self.probe(address, ASKED_AGAIN),
             (Answer::Foreign(what), known) => {
                 if let Some(server) = known {
                     self.doubts.doubt(server);

@@ -64,6 +64,7 @@ pub struct Builder {
     port: Option<u16>,
     password: Option<(String, String)>,
     bearer: Option<String>,
+    realm: &'static str,
     heartbeat: Duration,
     invocation: Option<Invocation>,
 }
@@ -72,7 +73,9 @@ struct Inner {
     address: SocketAddr,
     directory: String,
     password: Option<(String, String)>,
-    bearer: Option<String>,
+    bearer: RwLock<Option<String>>,
+    /// What it says it wants to be told instead of a token.
+    realm: &'static str,
     heartbeat: Duration,
     /// What a restart replaces: everything a process has only in its memory, and possibly its store.
     life: RwLock<Arc<Life>>,
@@ -115,6 +118,7 @@ impl FakeServer {
             port: None,
             password: None,
             bearer: None,
+            realm: "Bearer realm=\"pointsman\"",
             heartbeat: Duration::from_secs(10),
             invocation: None,
         }
@@ -306,6 +310,12 @@ impl FakeServer {
         self.inner.scripts.set(pattern, script);
     }
 
+    /// Wants another token from now on.
+    pub fn change_bearer(&self, token: &str) {
+        *self.inner.bearer.write() = Some(token.to_owned());
+        self.cut_streams();
+    }
+
     // --- what goes wrong
 
     /// Every matching request meets `fault` until [`Self::lift_faults`]. Patterns: `/session`, `GET /session`,
@@ -406,6 +416,12 @@ impl Builder {
         self
     }
 
+    /// The same, but to everybody else it looks like a server with a password.
+    pub fn basic_or_bearer(mut self, token: &str) -> Self {
+        self.realm = "Basic realm=\"Secure Area\"";
+        self.bearer(token)
+    }
+
     /// Gives it a process of its own, started so. Without one it is like a server beyond a tunnel: it has no pid, and
     /// a store that it shares with nobody.
     pub fn invocation(mut self, invocation: Invocation) -> Self {
@@ -425,7 +441,8 @@ impl Builder {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             directory: self.directory,
             password: self.password,
-            bearer: self.bearer,
+            bearer: RwLock::new(self.bearer),
+            realm: self.realm,
             heartbeat: self.heartbeat,
             life: RwLock::new(Arc::new(Life::new(&self.store))),
             record: Record::new(),
