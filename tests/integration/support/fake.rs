@@ -19,6 +19,7 @@ mod turn;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::fd::AsFd,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -53,6 +54,8 @@ pub const VERSION: &str = "1.18.33";
 pub struct FakeServer {
     inner: Arc<Inner>,
     accepting: Mutex<Option<AbortHandle>>,
+    /// A second handle of the socket it listens on.
+    socket: Mutex<Option<std::os::fd::OwnedFd>>,
     invocation: Option<Invocation>,
     stand_in: Mutex<Option<StandIn>>,
 }
@@ -310,6 +313,12 @@ impl FakeServer {
         self.inner.scripts.set(pattern, script);
     }
 
+    /// Makes its listening socket look as if this user had opened it, as only root can.
+    pub fn give_to(&self, user: u32) -> std::io::Result<()> {
+        let socket = self.socket.lock();
+        std::os::unix::fs::fchown(socket.as_ref().expect("it listens"), Some(user), None)
+    }
+
     /// Wants another token from now on.
     pub fn change_bearer(&self, token: &str) {
         *self.inner.bearer.write() = Some(token.to_owned());
@@ -347,6 +356,7 @@ impl FakeServer {
     /// Kills the process: every connection is cut, the port refuses, busy turns are lost.
     pub async fn kill(&self) {
         drop(self.stand_in.lock().take());
+        drop(self.socket.lock().take());
         let accepting = self.accepting.lock().take();
         if let Some(accepting) = accepting {
             accepting.abort();
@@ -380,6 +390,7 @@ impl FakeServer {
     async fn listen(&self) {
         let listener = TcpListener::bind(self.inner.address).await.expect("the fake's port is free");
         let life = self.life();
+        *self.socket.lock() = Some(listener.as_fd().try_clone_to_owned().expect("a second handle"));
         let stand_in = self
             .invocation
             .map(|invocation| StandIn::start(invocation, &life.store, &self.inner.directory, &listener));
@@ -451,8 +462,13 @@ impl Builder {
             connections: AtomicUsize::new(0),
         });
         let invocation = self.invocation;
-        let server =
-            FakeServer { inner, accepting: Mutex::default(), invocation, stand_in: Mutex::default() };
+        let server = FakeServer {
+            inner,
+            accepting: Mutex::default(),
+            socket: Mutex::default(),
+            invocation,
+            stand_in: Mutex::default(),
+        };
         server.listen().await;
         server
     }
