@@ -182,14 +182,7 @@ impl Task {
         let sources = place.sources.clone();
         let nobody_else = sources.is_empty();
         if farewell && server.plugin || nobody_else && server.process.is_none() {
-            let (socket, process) = (place.socket.take(), place.process.clone());
             self.depart(key, "its registration has ended", watcher);
-            if socket.is_some() && self.settings.scan && !self.places.contains_key(&server.address) {
-                // Its listener may stay open for a moment: nobody is to take it for a locked server meanwhile.
-                let phase = Phase::Foreign;
-                let place = Place { sources, credentials: None, socket, process, phase };
-                self.places.insert(server.address.clone(), place);
-            }
             return;
         }
         if let Some(changed) = self.registry.servers.change(key, |server| server.sources = sources) {
