@@ -165,6 +165,8 @@ async fn serve_front(server: SocketAddr, keep_for: Duration) -> SocketAddr {
             since_ms: 0,
             sources: Vec::new(),
             preferred: false,
+            plugin: false,
+            reports_screen: false,
             directories: Arc::default(),
         })
         .unwrap();

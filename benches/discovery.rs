@@ -76,6 +76,10 @@ impl Machine for Peopled {
         ours.map(|listener| (listener.socket, self.agent(u32::from(listener.address.port())))).collect()
     }
 
+    fn listens(&self, _: u32, _: SocketAddr) -> Option<SocketId> {
+        None
+    }
+
     fn process(&self, pid: u32) -> Option<Process> {
         Some(self.agent(pid))
     }

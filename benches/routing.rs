@@ -156,6 +156,8 @@ impl World {
                 since_ms: 0,
                 sources: Vec::new(),
                 preferred: false,
+                plugin: false,
+                reports_screen: false,
                 directories: Arc::default(),
             })
         });

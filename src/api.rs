@@ -16,6 +16,7 @@ pub mod openapi;
 mod owner;
 mod probes;
 mod query;
+mod registrations;
 mod servers;
 mod session;
 mod sessions;
@@ -32,7 +33,7 @@ use axum::{
     Router,
     http::{Method, Uri},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, put},
+    routing::{MethodRouter, get, post, put},
 };
 use http::{HeaderValue, header};
 use serde::Serialize;
@@ -43,6 +44,7 @@ use crate::{
     machine::Machine,
     metrics::Metrics,
     proxy::router::Scout,
+    registration::Desk,
     registry::{News, Registry},
 };
 
@@ -68,6 +70,8 @@ pub struct Api {
     pub scans: bool,
     /// Where this daemon is to be asked, as it is printed.
     pub own_url: Arc<str>,
+    /// Where servers register.
+    pub desk: Desk,
 }
 
 type Answer = Result<Response, Fault>;
@@ -83,7 +87,13 @@ pub fn router(state: Api) -> Router {
 fn routes() -> Vec<(&'static str, &'static [Method], MethodRouter<Api>)> {
     const GET: &[Method] = &[Method::GET];
     vec![
-        ("/servers", GET, get(servers::list)),
+        ("/servers", &[Method::GET, Method::POST], get(servers::list).post(registrations::register)),
+        ("/servers/challenge", &[Method::POST], post(registrations::challenge)),
+        (
+            "/servers/{id}",
+            &[Method::PUT, Method::DELETE],
+            put(registrations::renew).delete(registrations::leave),
+        ),
         ("/api/opencode/servers", GET, get(servers::list_for_predecessor)),
         ("/sessions", GET, get(sessions::list)),
         ("/sessions/ids", GET, get(sessions::ids)),

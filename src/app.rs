@@ -6,6 +6,7 @@
 mod feeds;
 mod herald;
 mod intake;
+mod reception;
 mod scout;
 mod second;
 
@@ -29,13 +30,14 @@ use self::{
     feeds::Feeds,
     herald::Herald,
     intake::{Intake, Overtaken},
+    reception::{Reception, Seen},
     scout::Rider,
     second::Second,
 };
 use crate::{
     api::{self, Api},
     config::{self, BasePath, Config},
-    discovery::{self, Discovery, Doubts, Readiness},
+    discovery::{Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
     events::{hub::Hub, log::Limits, occasional::Occasional},
     front::{Front, dispatch::Dispatch, programs::Programs, workers::Workers},
@@ -49,10 +51,11 @@ use crate::{
         merge,
         router::{Router, Scout, UnreachableOwner},
     },
+    registration::Desk,
     registry::{
         Crier, Registry,
         kept::{Kept, KeptError},
-        server::{Address, Credentials, State},
+        server::State,
     },
     state_dir::{StateDir, StateDirError},
     sync::Sync,
@@ -120,6 +123,7 @@ pub struct App {
     sync: Sync,
     hub: Hub,
     second: Second,
+    desk: Desk,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -136,6 +140,7 @@ impl App {
         let base_path = config.base_path.as_ref().map(BasePath::as_str);
         let url: Arc<str> = format!("http://{address}{}", base_path.unwrap_or_default()).into();
         state_dir.announce(&url)?;
+        let reception = Reception::open(&state_dir, address, base_path)?;
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let instance = InstanceId::draw();
@@ -153,10 +158,7 @@ impl App {
             Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
-        let merging = merge::Settings {
-            deadline: config.routing.merge_deadline,
-            owner_port: config.routing.owner_port,
-        };
+        let merging = merging(&config);
         let scout: Arc<dyn Scout> = Arc::new(Rider {
             registry: Arc::clone(&registry),
             sync: sync.clone(),
@@ -177,8 +179,8 @@ impl App {
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
-        let settings = discovery_settings(&config, address);
-        let discovery = Discovery::new(settings, Arc::clone(&registry), Arc::clone(&machine), client, doubts);
+        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
+        let (discovery, desk) = reception.staff(&config, seen, herald.clone());
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
 
         let endpoints = api::router(Api {
@@ -190,12 +192,13 @@ impl App {
             tell: teller(herald.clone()),
             scans: config.discovery.scan,
             own_url: Arc::clone(&url),
+            desk: desk.clone(),
         });
         let unreachable_owner = unreachable_owner(&config);
         let has_token = config.access.token.is_some();
         let user_check = config.access.user_check && !has_token;
         let dispatch = Dispatch {
-            guard: Guard::new(config.access, address, instance.clone(), tickets),
+            guard: Guard::new(config.access, reception.secret, address, instance.clone(), tickets),
             has_token,
             base_path: base_path.map(Into::into),
             endpoints,
@@ -224,6 +227,7 @@ impl App {
             sync,
             hub,
             second,
+            desk,
             tasks,
             stop,
         })
@@ -246,6 +250,7 @@ impl App {
             sync,
             hub,
             second,
+            desk,
             tasks,
             stop: stopping,
             ..
@@ -253,6 +258,7 @@ impl App {
         let second_hub = second.hub();
         let discovered = discovery.first_round();
         tasks.spawn(second.run(stopping.child_token()));
+        tasks.spawn(desk.run(stopping.child_token()));
         tasks.spawn(discovery.run(feeds, stopping.child_token()));
         tasks.spawn(housekeeping(Arc::clone(&front), asking, sync.clone(), stopping.child_token()));
         tasks.spawn({
@@ -363,6 +369,10 @@ fn census(
     }
 }
 
+fn merging(config: &Config) -> merge::Settings {
+    merge::Settings { deadline: config.routing.merge_deadline, owner_port: config.routing.owner_port }
+}
+
 fn unreachable_owner(config: &Config) -> UnreachableOwner {
     match config.routing.unreachable_owner {
         config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
@@ -391,25 +401,4 @@ fn stream_client(config: &Config) -> reqwest::Result<reqwest::Client> {
         .connect_timeout(config.discovery.connect_timeout)
         .tcp_keepalive(KEEP_ALIVE)
         .build()
-}
-
-fn discovery_settings(config: &Config, own_address: SocketAddr) -> discovery::Settings {
-    let address = |url: &config::ServerUrl| Address::from_authority(&url.authority(), url.port());
-    let credentials = |credentials: &config::Credentials| {
-        Credentials::basic(&credentials.username, credentials.password.expose())
-    };
-    let configured = config.discovery.servers.iter().map(|server| discovery::Configured {
-        address: address(&server.url),
-        credentials: server.credentials.as_ref().map(credentials),
-    });
-    discovery::Settings {
-        configured: configured.collect(),
-        default_credentials: config.discovery.credentials.as_ref().map(credentials),
-        ports: config.discovery.ports.as_ref().map(config::Ports::range),
-        scan: config.discovery.scan,
-        tick: config.discovery.tick,
-        own_address,
-        preferred: config.routing.default_server.as_ref().map(address),
-        connect_timeout: config.discovery.connect_timeout,
-    }
 }

@@ -6,7 +6,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// See the module.
@@ -28,6 +28,21 @@ impl Clock {
     pub fn not_before(&self, ms: u64) -> u64 {
         self.latest.fetch_max(ms, Ordering::Relaxed).max(ms)
     }
+}
+
+/// Time since some instant before this process began. Unlike [`std::time::Instant`] it goes on while the machine
+/// sleeps.
+#[cfg(target_os = "linux")]
+pub fn since_start() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Time since some instant before this process began. Unlike [`std::time::Instant`] it goes on while the machine
+/// sleeps; a step of the wall clock looks like such a sleep.
+#[cfg(not(target_os = "linux"))]
+pub fn since_start() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! filled in, cut into the parts that receive it. After [`Config::load`] nobody reads files or the environment
 //! again. `config/pointsman.toml` documents every key.
 
+mod allowed_host;
 mod base_path;
 mod cors_origin;
 mod environment;
@@ -23,6 +24,7 @@ mod documented;
 mod precedence;
 
 pub use self::{
+    allowed_host::AllowedHost,
     base_path::BasePath,
     cors_origin::CorsOrigin,
     environment::Environment,

@@ -1,7 +1,7 @@
 //! Finding servers, and noticing that they have gone.
 //!
 //! Sources report addresses: listening sockets of processes that look like `OpenCode`, configured URLs, a configured
-//! range of ports. Each address is asked for its health and nothing else; one that answers as an agent is a server
+//! range of ports, and servers that registered ([`Door`]). Each address is asked for its health and nothing else; one that answers as an agent is a server
 //! from that moment on. What the machine does not tell of it (worktree, project, sometimes its store) is asked
 //! afterwards, and routing never waits for that.
 //!
@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod check;
+mod door;
 mod doubts;
 mod identity;
 mod introduce;
@@ -40,7 +41,12 @@ mod task;
 mod tests;
 mod unreachable;
 
-pub use self::{doubts::Doubts, readiness::Readiness, unreachable::unreachable};
+pub use self::{
+    door::{Door, Registrant},
+    doubts::Doubts,
+    readiness::Readiness,
+    unreachable::unreachable,
+};
 
 /// A server that the configuration names.
 #[derive(Clone, Debug)]
@@ -91,6 +97,7 @@ pub trait Watcher: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Discovery {
     task: task::Task,
+    door: Door,
 }
 
 impl Discovery {
@@ -102,7 +109,13 @@ impl Discovery {
         client: AgentClient,
         doubts: Doubts,
     ) -> Self {
-        Self { task: task::Task::new(settings, registry, machine, client, doubts) }
+        let (door, calls) = Door::new();
+        Self { task: task::Task::new(settings, registry, machine, client, doubts, calls), door }
+    }
+
+    /// Where servers that make themselves known come in.
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Becomes true once the first look is done: every address found by it has been asked once, or three seconds

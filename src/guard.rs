@@ -1,12 +1,13 @@
 //! Who and what is let in, decided from a request's head and what is known of its peer, before anything acts on it.
 //!
 //! Order of the checks: the name we were called by (`host`), circles (`loops`), the web page behind the request
-//! (`origin`), then who asks (`token`, `user`). An admitted request costs no allocation.
+//! (`origin`), then who asks (`key`, `token`, `user`). An admitted request costs no allocation.
 //!
 //! Left to others: finding out the peer's user, the HTTP form of a [`Refusal`], limits on sizes and numbers.
 
 pub mod cors;
 mod host;
+mod key;
 mod loops;
 mod origin;
 mod refusal;
@@ -27,15 +28,16 @@ use std::{
 
 use http::request::Parts;
 
-use self::{host::Hosts, origin::Origins, token::Token};
+use self::{host::Hosts, key::Key, origin::Origins, token::Token};
 pub use self::{
+    key::SECRET,
     loops::{HOP, InstanceId},
     refusal::Refusal,
     ticket::Tickets,
     token::{CHALLENGE, strip, strip_query},
     user::PeerUser,
 };
-use crate::config::Access;
+use crate::config::{Access, Secret};
 
 /// The one path that answers without a token, and to any user: it says "alive" and nothing else.
 const OPEN: &str = "/healthz";
@@ -64,6 +66,7 @@ pub enum Admitted {
 pub struct Guard {
     hosts: Hosts,
     origins: Origins,
+    key: Key,
     token: Option<Token>,
     instance: InstanceId,
     user_check: bool,
@@ -72,12 +75,19 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For the address really `bound`, not the one asked for. Whoever was given one of `tickets` may open a terminal
-    /// with it.
-    pub fn new(access: Access, bound: SocketAddr, instance: InstanceId, tickets: Arc<Tickets>) -> Self {
+    /// For the address really `bound`, not the one asked for; `secret` is the one of `registration.json`. Whoever was
+    /// given one of `tickets` may open a terminal with it.
+    pub fn new(
+        access: Access,
+        secret: Secret,
+        bound: SocketAddr,
+        instance: InstanceId,
+        tickets: Arc<Tickets>,
+    ) -> Self {
         Self {
             hosts: Hosts::new(bound, access.allowed_hosts),
             origins: Origins::new(access.cors),
+            key: Key::new(secret),
             token: access.token.map(Token::new),
             instance,
             user_check: access.user_check,
@@ -98,6 +108,9 @@ impl Guard {
         self.hosts.check(request)?;
         loops::check(&request.headers, &self.instance)?;
         self.origins.check(request)?;
+        if self.key.opens(request)? {
+            return Ok(Admitted::Request);
+        }
         if cors::is_preflight(request) {
             return Ok(Admitted::Preflight);
         }

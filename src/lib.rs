@@ -17,6 +17,7 @@ pub mod machine;
 pub mod metrics;
 pub mod opencode;
 pub mod proxy;
+pub mod registration;
 pub mod registry;
 pub mod state_dir;
 pub mod sync;

@@ -64,6 +64,10 @@ pub trait Machine: Send + Sync + 'static {
         self.owners(&[socket]).remove(&socket)
     }
 
+    /// The socket of process `pid` that listens on `address`, or on a wildcard address that includes it; `None` if it
+    /// holds none there, or we may not look. Reads that one process's open files.
+    fn listens(&self, pid: u32, address: SocketAddr) -> Option<SocketId>;
+
     /// Any process we may look at; `None` when it has ended, as a zombie too.
     fn process(&self, pid: u32) -> Option<Process>;
 
@@ -121,6 +125,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Which socket it is.
     pub socket: SocketId,
+    /// The user who opened it; `None` where the system does not say.
+    pub uid: Option<u32>,
 }
 
 impl Listener {
@@ -132,6 +138,11 @@ impl Listener {
             ip => ip,
         };
         SocketAddr::new(ip, self.address.port())
+    }
+
+    /// Whether a user other than `own` opened it.
+    pub fn is_foreign(&self, own: Option<u32>) -> bool {
+        matches!((self.uid, own), (Some(uid), Some(own)) if uid != own)
     }
 
     /// Whether a connection to `address` could end up here.
@@ -199,7 +210,7 @@ mod tests {
     use super::*;
 
     fn listener(address: &str) -> Listener {
-        Listener { address: address.parse().unwrap(), socket: SocketId(1) }
+        Listener { address: address.parse().unwrap(), socket: SocketId(1), uid: None }
     }
 
     fn agent(pid: u32, parent: u32, args: &[&str]) -> Process {

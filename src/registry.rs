@@ -9,6 +9,7 @@ pub mod kept;
 pub mod names;
 mod news;
 mod record;
+pub mod screens;
 pub mod server;
 pub mod servers;
 pub mod sessions;
@@ -16,7 +17,7 @@ pub mod stores;
 pub mod succession;
 pub mod unseen;
 
-pub use self::news::{Conflict, Crier, Move, News};
+pub use self::news::{Conflict, Crier, Move, News, View};
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -26,6 +27,7 @@ use self::{
     asked::Asked,
     graves::Graves,
     kept::{Kept, KeptClaim, Remembered, is_kept},
+    screens::Screens,
     server::{Server, ServerId},
     servers::{Servers, Snapshot},
     sessions::{Effect, Found, Sessions},
@@ -63,6 +65,8 @@ pub struct Registry {
     pub graves: Graves,
     /// Sessions that somebody writes whom we cannot hear.
     pub unseen: Unseen,
+    /// What screens show.
+    pub screens: Screens,
     /// The one clock.
     pub clock: Clock,
     kept: Option<Kept>,
@@ -88,6 +92,7 @@ impl Registry {
             asked: Asked::default(),
             graves: Graves::default(),
             unseen: Unseen::default(),
+            screens: Screens::default(),
             clock,
             kept,
             remembered: Mutex::new(remembered),
@@ -163,7 +168,7 @@ impl Registry {
             evidence: to.map(|owner| owner.evidence),
         });
         let moves = moves.collect();
-        Some((server, News { moves, conflicts: Vec::new(), orphans }))
+        Some((server, News { moves, orphans, ..News::default() }))
     }
 
     /// Places a server in its store, once that is known. What it claimed before moves along.
@@ -366,7 +371,7 @@ impl Registry {
         News {
             moves: owner_changed.into_iter().collect(),
             conflicts: effect.conflict.map(conflict).into_iter().collect(),
-            orphans: Vec::new(),
+            ..News::default()
         }
     }
 }

@@ -16,8 +16,6 @@ use thiserror::Error;
 
 const LOCK: &str = "lock";
 const DAEMON: &str = "daemon.json";
-/// Written first and then renamed, so that no reader sees half a file.
-const DAEMON_NEW: &str = "daemon.json.new";
 
 /// An open state directory. Dropping it takes `daemon.json` away and then lets go of the lock.
 #[derive(Debug)]
@@ -127,20 +125,26 @@ impl StateDir {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let daemon = Daemon { pid: std::process::id(), url: url.to_owned(), started };
-        self.write(&daemon).map_err(|source| StateDirError::Io { path: self.path.clone(), source })
+        self.put(DAEMON, &daemon)
     }
 
-    fn write(&self, daemon: &Daemon) -> io::Result<()> {
-        let new = self.path.join(DAEMON_NEW);
+    /// Writes `what` as JSON into the file `name`, for its owner alone (0600). Whoever reads it sees the old file or the
+    /// new one, never a half.
+    pub fn put(&self, name: &str, what: &impl Serialize) -> Result<(), StateDirError> {
+        self.write(name, what).map_err(|source| StateDirError::Io { path: self.path.clone(), source })
+    }
+
+    fn write(&self, name: &str, what: &impl Serialize) -> io::Result<()> {
+        let new = self.path.join(format!("{name}.new"));
         remove_if_there(&new)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         access::private(&mut options);
         let mut file = options.open(&new)?;
-        serde_json::to_writer(&mut file, daemon)?;
+        serde_json::to_writer(&mut file, what)?;
         file.write_all(b"\n")?;
         drop(file);
-        fs::rename(new, self.path.join(DAEMON))
+        fs::rename(new, self.path.join(name))
     }
 }
 
@@ -268,7 +272,7 @@ mod tests {
     #[test]
     fn what_a_killed_daemon_left_is_cleared_away() {
         let home = tempfile::tempdir().unwrap();
-        for name in [DAEMON, DAEMON_NEW] {
+        for name in [DAEMON, "daemon.json.new"] {
             fs::write(home.path().join(name), r#"{"pid":1,"url":"http://127.0.0.1:1","started":1}"#).unwrap();
         }
         let state = StateDir::open(home.path()).unwrap();

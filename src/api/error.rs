@@ -25,6 +25,7 @@ use crate::{
         small_body::BodyError,
         upstream::{ConnectError, SendError},
     },
+    registration::Refused,
 };
 
 /// The header that marks an error of ours and repeats its name.
@@ -97,6 +98,9 @@ pub enum Fault {
         /// The session.
         session: SessionId,
     },
+    /// Somebody is not registered.
+    #[error(transparent)]
+    Registration(#[from] Refused),
     /// The first round is not done.
     #[error("waiting for the first round of discovery and session lists; ask again in a moment")]
     NotReady,
@@ -121,15 +125,21 @@ pub fn refusal(refusal: &Refusal) -> Response<AnswerBody> {
         Refusal::HostUnknown(_)
         | Refusal::OriginUnknown(_)
         | Refusal::CrossSite
+        | Refusal::PageRefused
         | Refusal::OtherUser
         | Refusal::UserUnknown
         | Refusal::UserHidden => StatusCode::FORBIDDEN,
-        Refusal::TokenNeeded => StatusCode::UNAUTHORIZED,
+        Refusal::SecretNeeded | Refusal::TokenNeeded => StatusCode::UNAUTHORIZED,
         Refusal::Loop => StatusCode::LOOP_DETECTED,
     };
     let mut response = answer(status, refusal.name(), &refusal.to_string(), json!({}));
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+    match refusal {
+        Refusal::TokenNeeded => drop(response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE)),
+        Refusal::SecretNeeded => {
+            let scheme = HeaderValue::from_static("X-Pointsman-Secret");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        _ => {}
     }
     response
 }
@@ -223,10 +233,27 @@ pub fn fault(fault: &Fault) -> Response<AnswerBody> {
         Fault::ServerLocked { .. } => (StatusCode::CONFLICT, "ServerLockedError"),
         Fault::OtherStore { .. } => (StatusCode::CONFLICT, "OtherStoreError"),
         Fault::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
+        Fault::Registration(refused) => registration(refused),
         Fault::Route(error) => return route_error(error),
         Fault::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
     answer(status, name, &fault.to_string(), json!({}))
+}
+
+fn registration(refused: &Refused) -> (StatusCode, &'static str) {
+    match refused {
+        Refused::Protocol { .. } => (StatusCode::BAD_REQUEST, "ProtocolUnsupportedError"),
+        Refused::Malformed { .. } => (StatusCode::BAD_REQUEST, "BadRequest"),
+        Refused::ForeignHost { .. } => (StatusCode::FORBIDDEN, "HostRefusedError"),
+        Refused::OwnAddress { .. } => (StatusCode::CONFLICT, "OwnAddressError"),
+        Refused::NoSuchProcess { .. } | Refused::OtherUsersProcess { .. } | Refused::NotItsSocket { .. } => {
+            (StatusCode::FORBIDDEN, "ProcessRefusedError")
+        }
+        Refused::NotAnAgent { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "NotAnAgentError"),
+        Refused::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "RegistrationsFullError"),
+        Refused::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
+        Refused::Unknown { .. } => (StatusCode::NOT_FOUND, "NotFoundError"),
+    }
 }
 
 /// The error answer itself; `data` gains the message.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use utoipa::{OpenApi, openapi::ServerBuilder};
 
-use super::{Answer, Api, json, metrics, owner, probes, servers, session, sessions, wire};
+use super::{Answer, Api, json, metrics, owner, probes, registrations, servers, session, sessions, wire};
 
 /// Every endpoint of ours with its schemas.
 #[derive(OpenApi)]
@@ -16,6 +16,10 @@ use super::{Answer, Api, json, metrics, owner, probes, servers, session, session
     paths(
         servers::list,
         servers::list_for_predecessor,
+        registrations::challenge,
+        registrations::register,
+        registrations::renew,
+        registrations::leave,
         sessions::list,
         sessions::ids,
         session::show,
@@ -35,6 +39,12 @@ use super::{Answer, Api, json, metrics, owner, probes, servers, session, session
         wire::ClaimView,
         wire::SessionDetail,
         wire::Pin,
+        wire::Challenge,
+        wire::Proof,
+        wire::Registration,
+        wire::Heartbeat,
+        wire::Lease,
+        wire::Viewer,
         wire::ErrorView,
         wire::ErrorData
     )),

@@ -20,7 +20,7 @@ use crate::{
     domain::ids::{ServerKey, SessionId},
     registry::{
         Registry,
-        server::{Server, Source, State as Known},
+        server::{Server, State as Known},
         servers::Snapshot,
     },
 };
@@ -151,18 +151,11 @@ fn view(registry: &Registry, server: &Server) -> ServerView {
         },
         kind: server.kind,
         store: Some(registry.stores.label(server.store)),
-        sources: server.sources.iter().map(|source| name(*source).to_owned()).collect(),
+        sources: server.sources.iter().map(|source| source.as_str().to_owned()).collect(),
         since: Some(server.since_ms),
         session_count: 0,
         sessions: None,
+        viewing: registry.screens.of_server(server.key),
         hint: None,
-    }
-}
-
-fn name(source: Source) -> &'static str {
-    match source {
-        Source::Configured => "configured",
-        Source::Socket => "socket",
-        Source::Port => "port",
     }
 }

@@ -36,6 +36,7 @@ fn view(api: &Api, process: &Process) -> ServerView {
         since: None,
         session_count: 0,
         sessions: None,
+        viewing: None,
         hint: Some(hint(kind).to_owned()),
     }
 }

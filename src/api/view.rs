@@ -3,7 +3,7 @@
 use super::{
     Api,
     explain::{Explanation, explain},
-    wire::{ClaimView, SessionDetail, SessionView, Status},
+    wire::{ClaimView, SessionDetail, SessionView, Status, Viewer},
 };
 use crate::{
     domain::{
@@ -28,7 +28,27 @@ pub(super) fn session(api: &Api, known: &Known, servers: &Snapshot) -> SessionVi
         evidence: owner.filter(|_| server.is_some()).map_or(Evidence::Listed, |owner| owner.evidence),
         status: if busy { Status::Busy } else { Status::Idle },
         updated: known.row.updated_ms,
+        viewers: viewers(api, known, servers),
     }
+}
+
+/// The screens that show a session. One whose server reads another store shows another session of that id.
+fn viewers(api: &Api, known: &Known, servers: &Snapshot) -> Vec<Viewer> {
+    let viewers = api.registry.screens.viewers(&known.row.id).into_iter();
+    let viewers = viewers.filter_map(|(id, screen)| {
+        let server = screen.server.and_then(|server| servers.get(server));
+        if server.is_some_and(|server| server.store != known.store) {
+            return None;
+        }
+        Some(Viewer {
+            id: id.to_string(),
+            server: server.map(|server| server.id.to_string()),
+            kind: screen.kind,
+            pid: screen.pid,
+            since: screen.since_ms,
+        })
+    });
+    viewers.collect()
 }
 
 /// A session as it is shown alone.

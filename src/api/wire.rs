@@ -3,10 +3,13 @@
 //! All instants are milliseconds since 1970, as in the agents' own objects. The client commands read these types back,
 //! so a field is added, never renamed.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::{evidence::Evidence, ids::SessionId, kind::Kind};
+use crate::{
+    domain::{evidence::Evidence, ids::SessionId, kind::Kind},
+    registration::Viewing,
+};
 
 /// How a server is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -64,7 +67,7 @@ impl Status {
     "directories": ["/home/ann/shop"], "worktree": "/home/ann/shop", "project": "0c3f9f3d", "version": "1.18.33",
     "url": "http://127.0.0.1:4302", "state": "up", "kind": "tui", "store": "file:fd00:1a2b3c",
     "sources": ["socket"], "since": 1_793_620_000_000_u64, "sessionCount": 1,
-    "sessions": ["ses_e021c7fa2ffe8VGOoFNM8lM5q9"]
+    "sessions": ["ses_e021c7fa2ffe8VGOoFNM8lM5q9"], "viewing": null
 }))]
 pub struct ServerView {
     /// Its name, the same for as long as its process runs.
@@ -92,7 +95,7 @@ pub struct ServerView {
     pub kind: Kind,
     /// The store it reads and writes: servers with the same one list the same sessions.
     pub store: Option<String>,
-    /// How we learned of it: `configured`, `socket`, `port`.
+    /// How we learned of it: `configured`, `socket`, `port`, `registration`.
     pub sources: Vec<String>,
     /// When we first reached it; null if we never did.
     pub since: Option<u64>,
@@ -102,6 +105,10 @@ pub struct ServerView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub sessions: Option<Vec<SessionId>>,
+    /// The session on its own screen; null if there is none, or if it does not tell.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub viewing: Option<SessionId>,
     /// What makes it reachable, where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -135,6 +142,9 @@ pub struct SessionView {
     pub status: Status,
     /// When it last changed, by its server's clock.
     pub updated: u64,
+    /// The screens that show it, as far as they tell.
+    #[serde(default)]
+    pub viewers: Vec<Viewer>,
 }
 
 /// A part of the list of sessions.
@@ -210,6 +220,132 @@ pub struct SessionDetail {
 pub struct Pin {
     /// A server's id, its `host:port`, or its port where only one server has it.
     pub server: String,
+}
+
+/// A question whether this daemon knows the secret of its `registration.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "nonce": "00112233445566778899aabbccddeeff" }))]
+pub struct Challenge {
+    /// 16 to 128 random hexadecimal digits.
+    pub nonce: String,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "protocol": 1, "proof": "ebf3b9bafdf0d0fdc0b0f15263e5f6ea24d6e4d06ceeeedc65eae62ee4c1f278" }))]
+pub struct Proof {
+    /// The protocol of registrations that is spoken here.
+    pub protocol: u64,
+    /// HMAC-SHA256 in hexadecimal digits. The key is the secret's text; the message is `pointsman challenge`, the nonce
+    /// and the `url` of `registration.json`, separated by line feeds.
+    pub proof: String,
+}
+
+/// An agent that makes itself known. Unknown fields are passed over, so that a newer plugin may say more.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "protocol": 1, "instance": "b1946ac92492d234", "pid": 4242, "url": "http://127.0.0.1:40123", "kind": "tui",
+    "plugin": true, "token": "a-long-random-text", "directory": "/home/ann/shop", "worktree": "/home/ann/shop",
+    "version": "1.18.33", "viewing": "ses_e021c7fa2ffe8VGOoFNM8lM5q9", "viewing_since": 1_793_620_000_000_u64
+}))]
+pub struct Registration {
+    /// The protocol it speaks.
+    pub protocol: u64,
+    /// Its name for itself, drawn once for each process.
+    pub instance: String,
+    /// Its process.
+    pub pid: u32,
+    /// Where it is reached; for `attach`, where it is attached.
+    pub url: String,
+    /// `tui`, `serve`, `web` or `run`; `attach` for a terminal attached by URL, which is a screen and no server.
+    #[schema(value_type = String)]
+    pub kind: Kind,
+    /// The bearer token that its listener wants to be told. Kept in memory only, and shown to nobody.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// Whether that listener is a plugin's, in front of the agent's own.
+    #[serde(default)]
+    pub plugin: bool,
+    /// The path of its `opencode.db`, for systems that do not show it.
+    #[serde(default)]
+    pub store: Option<String>,
+    /// Its directory.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// The root of the working tree around it.
+    #[serde(default)]
+    pub worktree: Option<String>,
+    /// Its version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The session on its screen; null: none.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub viewing: Viewing,
+    /// Since when: the move there, or what the user last sent from it.
+    #[serde(default)]
+    pub viewing_since: Option<u64>,
+}
+
+/// A sign of life of a registered agent. What is left out stays as it was.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({ "viewing": "ses_e021c7fa2ffe8VGOoFNM8lM5q9", "viewing_since": 1_793_620_000_000_u64 }))]
+pub struct Heartbeat {
+    /// The session on its screen; null: none.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub viewing: Viewing,
+    /// Since when: the move there, or what the user last sent from it. Never the time of the heartbeat.
+    #[serde(default)]
+    pub viewing_since: Option<u64>,
+    /// Its directory.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// The root of the working tree around it.
+    #[serde(default)]
+    pub worktree: Option<String>,
+    /// Its version.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// A registration that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "id": "srv_c92d9177f4ebe5f9", "protocol": 1, "heartbeat_ms": 3000, "lease_ms": 15_000 }))]
+pub struct Lease {
+    /// By what it is renewed: the server's id, or one of the screen's own.
+    pub id: String,
+    /// The protocol of registrations that is spoken here.
+    pub protocol: u64,
+    /// How often a sign of life is wanted.
+    pub heartbeat_ms: u64,
+    /// After how long without one it ends.
+    pub lease_ms: u64,
+}
+
+/// Tells null, which says that there is none, from a field that is not there.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Viewing, D::Error> {
+    Option::deserialize(deserializer).map(|session| session.map_or(Viewing::NoSession, Viewing::Session))
+}
+
+/// A screen that shows a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "srv_c92d9177f4ebe5f9", "server": "srv_c92d9177f4ebe5f9", "kind": "tui", "pid": 4242,
+    "since": 1_793_620_000_000_u64
+}))]
+pub struct Viewer {
+    /// The id of its registration.
+    pub id: String,
+    /// The server whose screen it is, or that it is attached to; null for one attached to us or to nobody known.
+    pub server: Option<String>,
+    /// How its process was started: `attach` for one attached by URL.
+    #[schema(value_type = String)]
+    pub kind: Kind,
+    /// Its process.
+    pub pid: u32,
+    /// Since when: the move there, or what the user last sent from it.
+    pub since: u64,
 }
 
 /// Every error of ours.

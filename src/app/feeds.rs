@@ -26,9 +26,16 @@ pub(super) struct Feeds {
     intake: Intake,
     herald: Herald,
     client: reqwest::Client,
-    running: Mutex<HashMap<ServerKey, CancellationToken>>,
+    running: Mutex<HashMap<ServerKey, Running>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// A feed that runs.
+struct Running {
+    stop: CancellationToken,
+    /// What its server was told.
+    credentials: Option<Credentials>,
 }
 
 impl Feeds {
@@ -46,20 +53,26 @@ impl Feeds {
     fn start(&self, server: &Server) {
         let Some(feed) = feed_of(server, Interface::First, &self.client) else { return };
         let stop = self.stop.child_token();
-        if let Some(earlier) = self.running.lock().insert(server.key, stop.clone()) {
-            earlier.cancel();
+        let running = Running { stop: stop.clone(), credentials: server.credentials.clone() };
+        if let Some(earlier) = self.running.lock().insert(server.key, running) {
+            earlier.stop.cancel();
         }
         self.tasks.spawn(feed::run(feed, self.intake.clone(), stop));
     }
 
     fn end(&self, server: ServerKey) {
         if let Some(running) = self.running.lock().remove(&server) {
-            running.cancel();
+            running.stop.cancel();
         }
     }
 
     fn is_running(&self, server: ServerKey) -> bool {
         self.running.lock().contains_key(&server)
+    }
+
+    /// Whether a feed runs that tells its server what it no longer wants to hear.
+    fn is_outdated(&self, server: &Server) -> bool {
+        self.running.lock().get(&server.key).is_some_and(|running| running.credentials != server.credentials)
     }
 }
 
@@ -101,6 +114,7 @@ impl Watcher for Feeds {
         match (server.state, self.is_running(server.key)) {
             (State::Locked, true) => self.end(server.key),
             (State::Up | State::Stalled, false) => self.start(&server),
+            (State::Up | State::Stalled, true) if self.is_outdated(&server) => self.start(&server),
             _ => {}
         }
         self.herald.server(ServerChange::Changed, &server);

@@ -8,10 +8,10 @@ use crate::{
     domain::{ask::Interface, ids::ServerKey},
     events::{
         hub::Hub,
-        own::{self, Orphaned, ServerChange, ServerNotice, SessionConflict, SessionMoved},
+        own::{self, Orphaned, ServerChange, ServerNotice, SessionConflict, SessionMoved, SessionViewed},
     },
     metrics::Metrics,
-    registry::{Conflict, Crier, Move, News, Registry, asked::Orphan, server::Server},
+    registry::{Conflict, Crier, Move, News, Registry, View, asked::Orphan, server::Server},
 };
 
 /// See the module.
@@ -60,6 +60,13 @@ impl Herald {
         }));
     }
 
+    fn viewed(&self, View { session, viewer, server, kind, viewing }: &View) {
+        let server = server.as_ref().map(|id| &*id.0);
+        let (kind, viewing) = (*kind, *viewing);
+        tracing::debug!(%session, %viewer, server, viewing, "screen moved");
+        self.hub.announce(own::session_viewed(&SessionViewed { session, viewer, server, kind, viewing }));
+    }
+
     /// Takes a question that nobody can answer any more off all screens.
     fn orphaned(&self, Orphan { ask, id, session, directory }: &Orphan) {
         let known = self.registry.sessions.describe(session, &self.registry.servers.now());
@@ -78,6 +85,9 @@ impl Crier for Herald {
         }
         for conflict in &news.conflicts {
             self.conflict(conflict);
+        }
+        for view in &news.views {
+            self.viewed(view);
         }
         for orphan in &news.orphans {
             self.orphaned(orphan);

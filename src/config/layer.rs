@@ -36,7 +36,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 20] = [
+const VARIABLES: [(&str, Shape); 21] = [
     ("listen", Shape::Text),
     ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
@@ -45,6 +45,7 @@ const VARIABLES: [(&str, Shape); 20] = [
     ("tick", Shape::Text),
     ("token", Shape::Text),
     ("allowed_hosts", Shape::List),
+    ("allowed_registrations", Shape::List),
     ("cors", Shape::List),
     ("user_check", Shape::Bool),
     ("owner_port", Shape::Bool),

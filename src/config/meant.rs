@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use humantime_serde::re::humantime;
 
 use super::{
-    BasePath, ConfigError, CorsOrigin, Environment, HostName, Ports, Problem, Secret, ServeArgs, ServerUrl,
-    Written,
+    AllowedHost, BasePath, ConfigError, CorsOrigin, Environment, HostName, Ports, Problem, Secret, ServeArgs,
+    ServerUrl, Written,
     layer::{Layer, Layers},
     written::{WrittenCredentials, WrittenServer},
 };
@@ -62,6 +62,8 @@ pub struct Discovery {
     pub tick: Duration,
     /// How long a connection to a server may take to come about.
     pub connect_timeout: Duration,
+    /// Hosts beside loopback whose servers may register themselves.
+    pub registrants: Vec<AllowedHost>,
 }
 
 /// One server the configuration names.
@@ -182,6 +184,8 @@ impl Config {
                 // Below, a look is not over before the next begins; above, a dead server is noticed too late.
                 tick: duration("tick", written.tick, TICK, "50ms", "1m")?,
                 connect_timeout,
+                registrants: each(written.allowed_registrations, AllowedHost::try_new)
+                    .map_err(at("allowed_registrations"))?,
             },
             access: Access {
                 token,

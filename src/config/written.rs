@@ -17,6 +17,7 @@ pub struct Written {
     pub tick: Option<String>,
     pub token: Option<Secret>,
     pub allowed_hosts: Option<Vec<String>>,
+    pub allowed_registrations: Option<Vec<String>>,
     pub cors: Option<Vec<String>>,
     pub user_check: Option<bool>,
     pub owner_port: Option<bool>,

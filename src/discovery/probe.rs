@@ -52,6 +52,8 @@ pub(super) enum Answer {
     Agent(Health, Option<Credentials>),
     /// An agent that wants other credentials than we have.
     Locked,
+    /// A plugin's listener, which registers by itself.
+    Unregistered,
     /// Something else.
     Foreign(&'static str),
 }
@@ -122,6 +124,7 @@ impl Probe {
 fn judge(outcome: Result<Health, AskError>, credentials: Option<&Credentials>) -> Result<Answer, AskError> {
     match outcome {
         Ok(health) => Ok(Answer::Agent(health, credentials.cloned())),
+        Err(AskError::Unregistered) => Ok(Answer::Unregistered),
         Err(AskError::Locked { basic: true }) => Ok(Answer::Locked),
         Err(AskError::Locked { basic: false }) => Ok(Answer::Foreign("it refuses to answer")),
         Err(AskError::Foreign { what }) => Ok(Answer::Foreign(what)),

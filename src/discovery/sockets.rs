@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn listener(socket: u64, port: u16) -> Listener {
-        Listener { address: ([127, 0, 0, 1], port).into(), socket: SocketId(socket) }
+        Listener { address: ([127, 0, 0, 1], port).into(), socket: SocketId(socket), uid: None }
     }
 
     #[test]

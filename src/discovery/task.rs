@@ -19,7 +19,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Doubts, Settings, Watcher, identity::host, place::Place, probe::Answer, sockets::Sockets};
+use super::{
+    Doubts, Settings, Watcher, door::Call, identity::host, place::Place, probe::Answer, sockets::Sockets,
+};
 use crate::{
     domain::ids::ServerKey,
     machine::Machine,
@@ -29,6 +31,7 @@ use crate::{
 
 mod arrivals;
 mod departures;
+mod registrations;
 mod sightings;
 
 /// How many addresses are asked at once. A machine full of servers must not get all its questions in one instant.
@@ -80,6 +83,8 @@ pub(super) struct Task {
     first_round: watch::Sender<bool>,
     /// Held by every probe of the first look until its first answer, clear or not.
     first_look: Option<mpsc::Sender<Infallible>>,
+    /// Those who come and go by themselves.
+    calls: mpsc::Receiver<Call>,
 }
 
 impl std::fmt::Debug for Task {
@@ -95,6 +100,7 @@ impl Task {
         machine: Arc<dyn Machine>,
         client: AgentClient,
         doubts: Doubts,
+        calls: mpsc::Receiver<Call>,
     ) -> Self {
         Self {
             settings,
@@ -112,6 +118,7 @@ impl Task {
             ports_tried: None,
             first_round: watch::Sender::new(false),
             first_look: None,
+            calls,
         }
     }
 
@@ -139,6 +146,7 @@ impl Task {
                     watcher.looked(begun.elapsed());
                     self.first_look = None;
                 }
+                Some(call) = self.calls.recv() => self.take_call(call, &watcher),
                 servers = doubts.next() => self.check(servers, &watcher),
                 Some(report) = self.beside.join_next() => match report {
                     Ok(report) => self.hear(report, &watcher).await,

@@ -206,7 +206,7 @@ impl Lab {
 
     fn listen(&self, running: &Running, pid: u32) {
         let socket = socket(running.address, pid);
-        self.machine.listen(pid, Listener { address: running.address, socket });
+        self.machine.listen(pid, Listener { address: running.address, socket, uid: Some(1000) });
     }
 
     fn discover(&mut self, settings: Settings) {

@@ -66,13 +66,42 @@ fn coverage(candidate: &Candidate, directory: &str) -> usize {
     if candidate.kind == Kind::Tui || !contains(own, directory) { 0 } else { trimmed(own).len() }
 }
 
+/// Whether a plugin's listener would be asked for another directory than its own: that makes its terminal open it.
+fn out_of_place(candidate: &Candidate, directory: Option<&str>) -> bool {
+    candidate.plugin
+        && directory.is_none_or(|directory| {
+            candidate.directory.as_deref().is_none_or(|own| !same_directory(own, directory))
+        })
+}
+
+/// The candidates for what a plugin's listener does badly: it cannot switch protocols, and a web page in somebody's
+/// terminal is nobody's wish. All of them where there is no other.
+pub fn with_a_port(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    if candidates.iter().any(is_better_than_a_plugin) {
+        candidates.retain(|candidate| !candidate.plugin);
+    }
+    candidates
+}
+
+/// Whether a candidate is to get what a plugin's listener should not.
+fn is_better_than_a_plugin(candidate: &Candidate) -> bool {
+    !candidate.plugin && candidate.answering && takes_work(candidate)
+}
+
+/// Whether `candidate`, chosen before, is still right for `directory` (`None`: for what names none): a plugin's listener
+/// that was chosen for want of anything better gives way to what came.
+pub fn still_suits(candidate: &Candidate, directory: Option<&str>, others: &[Candidate]) -> bool {
+    candidate.answering && !(out_of_place(candidate, directory) && others.iter().any(is_better_than_a_plugin))
+}
+
 /// The server for a session that nobody claims, of those that share its store: own directory first, longest match
 /// first; alive when the session was last updated; made to serve; lowest port.
 pub fn for_session(candidates: &[Candidate], directory: Option<&str>, updated_ms: u64) -> Option<ServerKey> {
     let order = |candidate: &&Candidate| {
         let coverage = directory.map_or(0, |directory| coverage(candidate, directory));
         let alive_then = candidate.started_ms.is_some_and(|started_ms| started_ms <= updated_ms);
-        (!candidate.answering, Reverse(coverage), !alive_then, suitability(candidate), place(candidate))
+        let away = out_of_place(candidate, directory);
+        (!candidate.answering, away, Reverse(coverage), !alive_then, suitability(candidate), place(candidate))
     };
     candidates
         .iter()
@@ -90,6 +119,7 @@ pub fn for_directory(
 ) -> Option<ServerKey> {
     let nearness = |candidate: &Candidate| match coverage(candidate, directory) {
         usize::MAX => usize::MAX,
+        _ if candidate.plugin => 0,
         _ if open(candidate.server) => usize::MAX - 1,
         coverage => coverage,
     };
@@ -181,6 +211,50 @@ mod tests {
         assert_eq!(for_session(&[on(1, "b"), on(2, "a")], Some("/a"), 0), Some(ServerKey(2)));
         assert_eq!(for_directory(&[on(1, "a"), on(2, "b")], "/a", |_| false), Some(ServerKey(1)));
         assert_eq!(by_default(&[on(1, "b"), on(2, "a")]), Some(ServerKey(2)));
+    }
+
+    fn listener(key: u32, directory: &str) -> Candidate {
+        Candidate { plugin: true, ..server(key, Kind::Tui, directory) }
+    }
+
+    #[test]
+    fn a_plugins_listener_gets_its_own_directory_and_no_other_while_somebody_else_lives() {
+        let all = [listener(1, "/a"), server(2, Kind::Serve, "/z")];
+        assert_eq!(for_session(&all, Some("/a"), 0), Some(ServerKey(1)));
+        assert_eq!(for_directory(&all, "/a", |_| false), Some(ServerKey(1)));
+        let mut young = all.clone();
+        young[1].started_ms = Some(900);
+        for directory in [Some("/b"), Some("/a/b"), None] {
+            assert_eq!(for_session(&young, directory, 500), Some(ServerKey(2)), "{directory:?}");
+        }
+        assert_eq!(for_directory(&all, "/b", |_| true), Some(ServerKey(2)), "it has it open");
+        assert_eq!(for_directory(&all[..1], "/b", |_| true), None, "then the default");
+        assert_eq!(by_default(&all), Some(ServerKey(2)));
+        assert_eq!(
+            (by_default(&all[..1]), for_session(&all[..1], None, 0)),
+            (Some(ServerKey(1)), Some(ServerKey(1)))
+        );
+    }
+
+    #[test]
+    fn what_a_plugins_listener_does_badly_goes_to_one_with_a_port_if_there_is_one() {
+        let all = [listener(1, "/a"), server(2, Kind::Tui, "/z")];
+        let keys = |candidates: &[Candidate]| {
+            with_a_port(candidates.to_vec()).iter().map(|left| left.server.0).collect::<Vec<_>>()
+        };
+        assert_eq!((keys(&all), keys(&all[..1])), (vec![2], vec![1]));
+        let run = [listener(1, "/a"), server(2, Kind::Run, "/z")];
+        assert_eq!(keys(&run), [1, 2], "one that only runs a prompt is nobody");
+    }
+
+    #[test]
+    fn a_plugins_listener_chosen_for_want_of_better_gives_way_to_what_comes() {
+        let (plugin, later) = (listener(1, "/a"), [server(2, Kind::Serve, "/z")]);
+        assert!(still_suits(&plugin, None, &[]));
+        assert!(!still_suits(&plugin, None, &later));
+        assert!(!still_suits(&plugin, Some("/b"), &later));
+        assert!(still_suits(&plugin, Some("/a/"), &later), "it is its own");
+        assert!(still_suits(&later[0], None, std::slice::from_ref(&plugin)));
     }
 
     #[test]

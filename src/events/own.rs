@@ -19,6 +19,7 @@ use crate::{
         ask::{Ask, AskKind, Interface},
         evidence::Evidence,
         ids::SessionId,
+        kind::Kind,
     },
     events::view::Shape,
 };
@@ -101,6 +102,22 @@ pub struct SessionConflict<'a> {
     pub other: &'a str,
 }
 
+/// A screen came to show a session, or went away from it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionViewed<'a> {
+    /// The session.
+    #[serde(rename = "sessionID")]
+    pub session: &'a SessionId,
+    /// The id of the screen's registration.
+    pub viewer: &'a str,
+    /// The id of the server whose screen it is, or that it is attached to.
+    pub server: Option<&'a str>,
+    /// How its process was started.
+    pub kind: Kind,
+    /// Whether it shows the session now.
+    pub viewing: bool,
+}
+
 /// `pointsman.server.up`, `.changed`, `.stalled` or `.down`.
 pub fn server(change: ServerChange, notice: &ServerNotice<'_>) -> Own {
     wrap(BARE, change.kind(), &json(notice))
@@ -117,6 +134,11 @@ pub fn session_conflict(conflict: &SessionConflict<'_>) -> Own {
         session: Some(conflict.session.clone()),
         ..wrap(BARE, "pointsman.session.conflict", &json(conflict))
     }
+}
+
+/// `pointsman.session.viewed`.
+pub fn session_viewed(viewed: &SessionViewed<'_>) -> Own {
+    Own { session: Some(viewed.session.clone()), ..wrap(BARE, "pointsman.session.viewed", &json(viewed)) }
 }
 
 /// What an agent asked for and nobody can answer any more, its server having gone.
@@ -311,6 +333,17 @@ mod tests {
                 session_conflict(&SessionConflict { session: &session, owner: "srv_1", other: "srv_2" }),
                 "pointsman.session.conflict",
                 r#"{"sessionID":"ses_1","owner":"srv_1","other":"srv_2"}"#,
+            ),
+            (
+                session_viewed(&SessionViewed {
+                    session: &session,
+                    viewer: "scr_1",
+                    server: None,
+                    kind: Kind::Attach,
+                    viewing: true,
+                }),
+                "pointsman.session.viewed",
+                r#"{"sessionID":"ses_1","viewer":"scr_1","server":null,"kind":"attach","viewing":true}"#,
             ),
         ] {
             let read = Decoder::new().decode(own.frame.clone()).unwrap();

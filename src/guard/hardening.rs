@@ -19,12 +19,12 @@ fn access() -> Access {
 }
 
 fn open_guard() -> Guard {
-    Guard::new(access(), "127.0.0.1:4747".parse().unwrap(), InstanceId::draw(), Arc::default())
+    Guard::new(access(), "key".into(), "127.0.0.1:4747".parse().unwrap(), InstanceId::draw(), Arc::default())
 }
 
 fn token_guard(bound: &str) -> Guard {
     let access = Access { token: Some("s3cret".into()), ..access() };
-    Guard::new(access, bound.parse().unwrap(), InstanceId::draw(), Arc::default())
+    Guard::new(access, "key".into(), bound.parse().unwrap(), InstanceId::draw(), Arc::default())
 }
 
 fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -174,7 +174,13 @@ fn a_sibling_of_our_registered_domain_is_a_stranger_and_another_local_port_is_no
         [("sec-fetch-site", "same-site"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")];
     assert_eq!(from_page("GET", &headers), Ok(Admitted::Request));
     let access = Access { allowed_hosts: vec![HostName::try_new("me.example.com").unwrap()], ..access() };
-    let guard = Guard::new(access, "127.0.0.1:4747".parse().unwrap(), InstanceId::draw(), Arc::default());
+    let guard = Guard::new(
+        access,
+        "key".into(),
+        "127.0.0.1:4747".parse().unwrap(),
+        InstanceId::draw(),
+        Arc::default(),
+    );
     let sibling = [headers.as_slice(), &[("host", "me.example.com")]].concat();
     assert_eq!(guard.check(&request("GET", "/session", &sibling), &ME), Err(Refusal::CrossSite));
 }
@@ -189,7 +195,13 @@ fn trusted_pages_and_plain_clients_pass() {
         assert_eq!(from_page("POST", &headers), Ok(Admitted::Request), "{origin}");
     }
     let access = Access { cors: vec![CorsOrigin::try_new("https://code.example.com").unwrap()], ..access() };
-    let guard = Guard::new(access, "127.0.0.1:4747".parse().unwrap(), InstanceId::draw(), Arc::default());
+    let guard = Guard::new(
+        access,
+        "key".into(),
+        "127.0.0.1:4747".parse().unwrap(),
+        InstanceId::draw(),
+        Arc::default(),
+    );
     let configured = request("POST", "/session", &[("origin", "https://code.example.com")]);
     assert_eq!(guard.check(&configured, &ME), Ok(Admitted::Request));
 }
@@ -270,7 +282,13 @@ fn without_a_token_an_address_from_elsewhere_is_refused_whoever_it_is() {
 #[test]
 fn a_request_that_came_back_is_refused() {
     let instance = InstanceId::draw();
-    let guard = Guard::new(access(), "127.0.0.1:4747".parse().unwrap(), instance.clone(), Arc::default());
+    let guard = Guard::new(
+        access(),
+        "key".into(),
+        "127.0.0.1:4747".parse().unwrap(),
+        instance.clone(),
+        Arc::default(),
+    );
     let mut asked = request("GET", "/session", &[]);
     mark(&mut asked.headers, &InstanceId::draw());
     assert_eq!(guard.check(&asked, &ME), Ok(Admitted::Request));

@@ -17,6 +17,15 @@ pub enum Refusal {
     /// A browser says that another site caused the request, and not by a link a person followed.
     #[error("a request caused by another web site is not accepted")]
     CrossSite,
+    /// A web page asked for what no page may have.
+    #[error("no web page may register servers or pin sessions, whatever its origin")]
+    PageRefused,
+    /// The secret of `registration.json` was not presented, or a wrong one.
+    #[error(
+        "this needs the header X-Pointsman-Secret: the secret that stands in registration.json of the state directory \
+         of this pointsman (usually ~/.local/state/pointsman), which its owner alone can read"
+    )]
+    SecretNeeded,
     /// No token was presented, or a wrong one. The answer carries [`CHALLENGE`](super::CHALLENGE).
     #[error("this pointsman wants its token: as Basic password, Bearer token or ?auth_token=")]
     TokenNeeded,
@@ -48,8 +57,8 @@ impl Refusal {
         match self {
             Self::HostMalformed => "HostMalformedError",
             Self::HostUnknown(_) => "HostUnknownError",
-            Self::OriginUnknown(_) | Self::CrossSite => "OriginRefusedError",
-            Self::TokenNeeded => "UnauthorizedError",
+            Self::OriginUnknown(_) | Self::CrossSite | Self::PageRefused => "OriginRefusedError",
+            Self::SecretNeeded | Self::TokenNeeded => "UnauthorizedError",
             Self::OtherUser | Self::UserUnknown | Self::UserHidden => "UserRefusedError",
             Self::Loop => "LoopDetectedError",
         }
@@ -63,8 +72,13 @@ impl Refusal {
             | Self::HostUnknown(_)
             | Self::OriginUnknown(_)
             | Self::CrossSite
+            | Self::PageRefused
             | Self::Loop => false,
-            Self::TokenNeeded | Self::OtherUser | Self::UserHidden | Self::UserUnknown => true,
+            Self::SecretNeeded
+            | Self::TokenNeeded
+            | Self::OtherUser
+            | Self::UserHidden
+            | Self::UserUnknown => true,
         }
     }
 }

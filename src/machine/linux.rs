@@ -72,6 +72,15 @@ impl Machine for Linux {
         first_holders(self.running_agents(), &sockets.iter().copied().collect())
     }
 
+    fn listens(&self, pid: u32, address: SocketAddr) -> Option<SocketId> {
+        let there = self.listeners().ok()?.into_iter().filter(|listener| listener.covers(address));
+        let there: HashSet<SocketId> = there.map(|listener| listener.socket).collect();
+        if there.is_empty() {
+            return None;
+        }
+        Running::open(pid)?.open_files().among(&there).first().copied()
+    }
+
     fn process(&self, pid: u32) -> Option<Process> {
         Running::open(pid).map(|process| process.describe(process.open_files().store))
     }
@@ -158,7 +167,11 @@ fn listed() -> io::Result<Vec<Listener>> {
         .into_iter()
         .chain(six)
         .filter(|entry| entry.state == procfs::net::TcpState::Listen)
-        .map(|entry| Listener { address: entry.local_address, socket: SocketId(entry.inode) })
+        .map(|entry| Listener {
+            address: entry.local_address,
+            socket: SocketId(entry.inode),
+            uid: Some(entry.uid),
+        })
         .collect())
 }
 

@@ -52,7 +52,11 @@ impl Machine for Portable {
         let listening = found
             .into_iter()
             .filter(|found| found.protocol == Protocol::TCP && found.state == SocketState::Listen)
-            .map(|found| Listener { address: found.socket, socket: name(found.process.pid, found.socket) });
+            .map(|found| Listener {
+                address: found.socket,
+                socket: name(found.process.pid, found.socket),
+                uid: None,
+            });
         Ok(listening.collect())
     }
 
@@ -68,6 +72,13 @@ impl Machine for Portable {
             (self.reaches(process) && looks_like_agent(&read.name, &read.args)).then_some((*socket, read))
         };
         sockets.iter().filter_map(owner).collect()
+    }
+
+    fn listens(&self, pid: u32, address: SocketAddr) -> Option<SocketId> {
+        let listeners = self.listeners().ok()?;
+        let own =
+            listeners.iter().find(|listener| listener.covers(address) && pid_of(listener.socket) == pid);
+        own.map(|listener| listener.socket)
     }
 
     fn process(&self, pid: u32) -> Option<Process> {

@@ -90,6 +90,12 @@ impl Machine for Scripted {
             .collect()
     }
 
+    fn listens(&self, pid: u32, address: SocketAddr) -> Option<SocketId> {
+        let state = self.0.lock();
+        let held = state.listeners.iter().find(|(listener, by)| *by == pid && listener.covers(address));
+        held.map(|(listener, _)| listener.socket)
+    }
+
     fn process(&self, pid: u32) -> Option<Process> {
         self.0.lock().processes.get(&pid).cloned()
     }

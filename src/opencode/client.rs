@@ -55,6 +55,9 @@ const AROUND_MS: u64 = 1000;
 /// How many rows that look takes at most: more sessions are not made within two seconds.
 const AROUND_ROWS: usize = 200;
 
+/// What the listener of our plugin asks for.
+const PLUGIN: &str = "Bearer realm=\"pointsman\"";
+
 /// The header by which an answer says that it came through one of us.
 const OURS: &str = "x-pointsman-server";
 
@@ -78,6 +81,9 @@ pub enum AskError {
         /// Whether it asked for user and password as the agent does, rather than just refusing.
         basic: bool,
     },
+    /// It is a plugin's listener, which makes itself known and tells its token then.
+    #[error("it has not registered yet")]
+    Unregistered,
     /// Something answers, but not the agent.
     #[error("not an OpenCode server: {what}")]
     Foreign {
@@ -259,6 +265,9 @@ impl Agent {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let challenge = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+                if challenge == Some(PLUGIN) {
+                    return Err(AskError::Unregistered);
+                }
                 let basic = challenge.is_some_and(|challenge| challenge.starts_with("Basic "));
                 return Err(AskError::Locked { basic });
             }

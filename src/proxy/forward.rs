@@ -86,8 +86,13 @@ impl Forwarder {
 
     /// The connections to `server`.
     pub fn upstream(&self, server: &Server) -> Result<Arc<Upstream>, ForwardError> {
-        if let Some(upstream) = self.upstreams.get(&server.key) {
-            return Ok(Arc::clone(&upstream));
+        let known = self.upstreams.get(&server.key).map(|known| Arc::clone(&known));
+        match known {
+            Some(upstream) if upstream.suits(server) => return Ok(upstream),
+            Some(_) => {
+                self.upstreams.remove_if(&server.key, |_, upstream| !upstream.suits(server));
+            }
+            None => {}
         }
         let bad_address = || ForwardError::BadAddress { server: server.address.to_string() };
         let upstream = Upstream::new(server, self.connect_timeout).ok_or_else(bad_address)?;

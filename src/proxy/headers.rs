@@ -7,7 +7,7 @@ use http::{
     header::{self, Entry},
 };
 
-use crate::guard::{HOP, InstanceId};
+use crate::guard::{HOP, InstanceId, SECRET};
 
 /// The header that names the server which answered, and with which a client names the one it wants.
 pub const SERVER: HeaderName = HeaderName::from_static("x-pointsman-server");
@@ -71,8 +71,9 @@ impl Forwarding {
         if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        // Named for us, and served by now.
+        // Said to us, and served by now.
         headers.remove(SERVER);
+        headers.remove(SECRET);
         if let (Some(host), Entry::Vacant(place)) =
             (headers.get(header::HOST).cloned(), headers.entry(FORWARDED_HOST))
         {

@@ -4,6 +4,8 @@
 //! which directory does it name; and last, who serves what names nothing. Only a session, request or terminal that
 //! was never heard of makes the router ask servers, through its [`Scout`].
 
+mod screen;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use bytes::Bytes;
@@ -18,9 +20,8 @@ use super::{
 use crate::{
     domain::{
         candidate,
-        directory::{same_directory, trimmed},
+        directory::trimmed,
         ids::{ServerKey, SessionId, StoreKey},
-        kind::Kind,
     },
     opencode::operations::{Step, Subject},
     registry::{Registry, asked::Origin, server::Server, servers::Snapshot, sessions::Found},
@@ -134,6 +135,9 @@ impl Router {
                 },
             },
             Subject::NamedInBody => match body.and_then(session_in) {
+                Some(session) if request.uri.path().starts_with("/tui/") => {
+                    self.screen_for(&session, request).await
+                }
                 Some(session) => self.session(&session, request).await,
                 None if request.uri.path().starts_with("/tui/") => self.screen(request),
                 None => self.directory(request),
@@ -142,10 +146,10 @@ impl Router {
             Subject::Terminal { id } | Subject::Workspace { id } => self.raised(id, None, request).await,
             Subject::Flow { name, step } => self.flow(name, step, request),
             Subject::Screen => self.screen(request),
+            Subject::NewTerminal => self.new_terminal(request),
             Subject::Disposal => self.disposal(request),
             Subject::List(_)
             | Subject::Stream(_)
-            | Subject::NewTerminal
             | Subject::Settings
             | Subject::Directory
             | Subject::Anything => match named::session(&request.uri).as_deref().map(SessionId::try_new) {
@@ -163,7 +167,7 @@ impl Router {
             servers.iter().find(|server| server.preferred && server.answering()).map(|server| server.key);
         let key = match preferred {
             Some(key) => Some(key),
-            None => self.sticky.default_server(|key| answers(&servers, key), chosen),
+            None => self.sticky.default_server(|key| still_suits(&servers, key, None), chosen),
         };
         servers.get(key?).cloned()
     }
@@ -174,7 +178,8 @@ impl Router {
         let directory = trimmed(directory);
         let open = |key| servers.get(key).is_some_and(|server| server.directories.contains(directory));
         let chosen = || candidate::for_directory(&servers.candidates(None), directory, open);
-        let key = self.sticky.directory_server(directory, |key| answers(&servers, key), chosen)?;
+        let suits = |key| still_suits(&servers, key, Some(directory));
+        let key = self.sticky.directory_server(directory, suits, chosen)?;
         servers.get(key).cloned()
     }
 
@@ -185,19 +190,25 @@ impl Router {
         Ok(Target::new(Arc::clone(server), Route::Explicit))
     }
 
-    async fn session(&self, session: &SessionId, request: &Parts) -> Result<Target, RouteError> {
-        let mut found = self.registry.find(session);
-        if found == Found::Unknown {
-            let directory = named::directory(&request.uri, &request.headers);
-            if let Some(store) = self.scout.look_up(session, directory.as_deref()).await {
-                // A feed may have told more about it in the meantime.
-                found = match self.registry.find(session) {
-                    Found::Unknown => Found::In(store, None),
-                    found => found,
-                };
-            }
+    /// Who has a session, after a look into the stores if nobody has mentioned it yet.
+    async fn find(&self, session: &SessionId, request: &Parts) -> Found {
+        let found = self.registry.find(session);
+        if found != Found::Unknown {
+            return found;
         }
-        match found {
+        let directory = named::directory(&request.uri, &request.headers);
+        match self.scout.look_up(session, directory.as_deref()).await {
+            // A feed may have told more about it in the meantime.
+            Some(store) => match self.registry.find(session) {
+                Found::Unknown => Found::In(store, None),
+                found => found,
+            },
+            None => found,
+        }
+    }
+
+    async fn session(&self, session: &SessionId, request: &Parts) -> Result<Target, RouteError> {
+        match self.find(session, request).await {
             Found::Unknown => self.directory(request),
             Found::InSeveral(stores) => Err(self.several(session, &stores)),
             Found::In(store, owner) => {
@@ -273,25 +284,6 @@ impl Router {
         Ok(target)
     }
 
-    /// A screen is somebody's: it is only typed into if no other can be meant.
-    fn screen(&self, request: &Parts) -> Result<Target, RouteError> {
-        let servers = self.registry.servers.now();
-        let screens = || servers.iter().filter(|server| server.kind == Kind::Tui);
-        let directory = named::directory(&request.uri, &request.headers);
-        let in_directory = |server: &&Arc<Server>| match (&directory, &server.directory) {
-            (Some(named), Some(own)) => same_directory(named, own),
-            _ => false,
-        };
-        let mut candidates = screens().filter(in_directory);
-        match (candidates.next(), candidates.next()) {
-            (Some(server), None) => Ok(Target::new(Arc::clone(server), Route::Only)),
-            (Some(_), Some(_)) => {
-                Err(RouteError::AmbiguousScreen { candidates: names(screens().filter(in_directory)) })
-            }
-            (None, _) => Err(RouteError::AmbiguousScreen { candidates: names(screens()) }),
-        }
-    }
-
     fn disposal(&self, request: &Parts) -> Result<Target, RouteError> {
         let servers = self.registry.servers.now();
         let directory = named::directory(&request.uri, &request.headers);
@@ -304,6 +296,23 @@ impl Router {
             (None, _) if servers.is_empty() => Err(RouteError::NoServer),
             _ => Err(RouteError::AmbiguousDisposal { candidates: names(servers.iter().filter(concerned)) }),
         }
+    }
+
+    /// A terminal is opened over a socket that switches protocols, which a plugin's listener cannot.
+    fn new_terminal(&self, request: &Parts) -> Result<Target, RouteError> {
+        let usual = self.directory(request)?;
+        if !usual.server.plugin {
+            return Ok(usual);
+        }
+        let servers = self.registry.servers.now();
+        let candidates = candidate::with_a_port(servers.candidates(None));
+        let other = named::directory(&request.uri, &request.headers).and_then(|directory| {
+            candidate::for_directory(&candidates, &directory, |key| {
+                servers.get(key).is_some_and(|server| server.directories.contains(&directory))
+            })
+        });
+        let other = other.or_else(|| candidate::by_default(&candidates)).and_then(|key| servers.get(key));
+        Ok(other.map_or(usual, |server| Target::new(Arc::clone(server), Route::Default)))
     }
 
     fn directory(&self, request: &Parts) -> Result<Target, RouteError> {
@@ -381,8 +390,13 @@ fn has_prefix(id: &str) -> bool {
     ["per_", "que_", "pty_"].iter().any(|prefix| id.starts_with(prefix))
 }
 
-fn answers(servers: &Snapshot, key: ServerKey) -> bool {
-    servers.get(key).is_some_and(|server| server.answering())
+fn still_suits(servers: &Snapshot, key: ServerKey, directory: Option<&str>) -> bool {
+    // The common case first: only a plugin's listener has to be compared with others.
+    servers.get(key).is_some_and(|server| {
+        server.answering()
+            && (!server.plugin
+                || candidate::still_suits(&server.candidate(), directory, &servers.candidates(None)))
+    })
 }
 
 fn names<'s>(servers: impl Iterator<Item = &'s Arc<Server>>) -> Vec<String> {

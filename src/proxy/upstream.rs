@@ -73,6 +73,7 @@ pub struct Upstream {
     me: Weak<Self>,
     authority: Authority,
     mark: HeaderValue,
+    credentials: Option<Credentials>,
     authorization: Option<HeaderValue>,
     connect_timeout: Duration,
     idle: Mutex<Vec<Idle>>,
@@ -105,10 +106,16 @@ impl Upstream {
             me: me.clone(),
             authority,
             mark,
+            credentials: server.credentials.clone(),
             authorization,
             connect_timeout,
             idle: Mutex::default(),
         }))
+    }
+
+    /// Whether it tells `server` what that wants to be told now: a server may come to want something else.
+    pub fn suits(&self, server: &Server) -> bool {
+        self.credentials == server.credentials
     }
 
     /// `host:port`, ready to stand in a header.

@@ -1,9 +1,12 @@
 //! What everybody should hear of: sessions that changed hands, or that two servers run at once.
 
+use std::sync::Arc;
+
 use super::{asked::Orphan, server::ServerId};
 use crate::domain::{
     evidence::Evidence,
     ids::{ServerKey, SessionId},
+    kind::Kind,
 };
 
 /// A session that another server owns now.
@@ -30,6 +33,21 @@ pub struct Conflict {
     pub other: ServerKey,
 }
 
+/// A screen that came to show a session, or went away from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The session.
+    pub session: SessionId,
+    /// The screen.
+    pub viewer: Arc<str>,
+    /// The server whose screen it is, or that it is attached to.
+    pub server: Option<ServerId>,
+    /// How its process was started.
+    pub kind: Kind,
+    /// Whether it shows the session now.
+    pub viewing: bool,
+}
+
 /// What an observation changed that everybody should hear of.
 #[derive(Clone, Debug, Default)]
 pub struct News {
@@ -39,6 +57,8 @@ pub struct News {
     pub conflicts: Vec<Conflict>,
     /// Questions whose asker has gone.
     pub orphans: Vec<Orphan>,
+    /// Screens that moved.
+    pub views: Vec<View>,
 }
 
 impl News {
@@ -47,6 +67,7 @@ impl News {
         self.moves.extend(other.moves);
         self.conflicts.extend(other.conflicts);
         self.orphans.extend(other.orphans);
+        self.views.extend(other.views);
     }
 }
 

@@ -117,6 +117,20 @@ pub enum Source {
     Socket,
     /// A port of the configured range.
     Port,
+    /// A plugin inside it told us.
+    Registration,
+}
+
+impl Source {
+    /// The word used in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Socket => "socket",
+            Self::Port => "port",
+            Self::Registration => "registration",
+        }
+    }
 }
 
 /// The user and password that a server wants, as the value of an `Authorization` header.
@@ -129,6 +143,11 @@ impl Credentials {
         use base64::Engine;
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
         Self(format!("Basic {pair}").into())
+    }
+
+    /// A bearer token.
+    pub fn bearer(token: &str) -> Self {
+        Self(format!("Bearer {token}").into())
     }
 
     /// The header's value. For the connection to the server only: never log it, never show it to a client.
@@ -231,6 +250,10 @@ pub struct Server {
     pub sources: Vec<Source>,
     /// Whether the configuration makes it the default.
     pub preferred: bool,
+    /// Whether it is reached through a plugin's listener instead of a port of its own.
+    pub plugin: bool,
+    /// Whether it tells us what its screen shows.
+    pub reports_screen: bool,
     /// The directories in use.
     pub directories: Arc<Directories>,
 }
@@ -247,7 +270,7 @@ impl Server {
             server: self.key,
             kind: self.kind,
             directory: self.directory.clone(),
-            plugin: false,
+            plugin: self.plugin,
             preferred: self.preferred,
             answering: self.answering(),
             started_ms: self.process.map(|process| process.started_ms),
@@ -279,6 +302,8 @@ pub(super) mod tests {
             since_ms: 0,
             sources: Vec::new(),
             preferred: false,
+            plugin: false,
+            reports_screen: false,
             directories: Arc::default(),
         }
     }

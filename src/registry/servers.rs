@@ -80,8 +80,8 @@ impl Witness for Snapshot {
         self.servers.contains_key(&server)
     }
 
-    fn reports_screen(&self, _server: ServerKey) -> bool {
-        false
+    fn reports_screen(&self, server: ServerKey) -> bool {
+        self.get(server).is_some_and(|server| server.reports_screen)
     }
 }
 

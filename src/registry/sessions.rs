@@ -6,6 +6,7 @@
 
 pub mod glance;
 mod tally;
+mod view;
 
 use dashmap::{DashMap, mapref::entry::Entry};
 use foldhash::fast::RandomState;

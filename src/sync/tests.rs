@@ -186,6 +186,8 @@ impl Lab {
             since_ms: 0,
             sources: vec![Source::Socket],
             preferred: false,
+            plugin: false,
+            reports_screen: false,
             directories: Arc::default(),
         });
         server.unwrap()

@@ -21,7 +21,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sync", &["discovery", "domain", "machine", "opencode", "registry"]),
     ("proxy", &["domain", "events", "guard", "opencode", "registry"]),
     ("metrics", &["domain"]),
-    ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registry"]),
+    // Registering is finding, the other way round: the same registry, the same door that discovery keeps.
+    (
+        "registration",
+        &["clock", "config", "discovery", "domain", "machine", "opencode", "registry", "state_dir"],
+    ),
+    ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry"]),
     ("front", &["api", "domain", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
     ("cli", &["api", "config", "domain", "state_dir"]),
     (
@@ -38,6 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metrics",
             "opencode",
             "proxy",
+            "registration",
             "registry",
             "state_dir",
             "sync",

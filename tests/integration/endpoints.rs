@@ -183,8 +183,8 @@ async fn the_description_names_every_endpoint_and_others_are_told_so() {
     {
         assert!(description["paths"].get(path).is_some(), "{path}");
     }
-    let missing = daemon.get("/servers/nowhere").await;
+    let missing = daemon.get("/servers/nowhere/at/all").await;
     assert_eq!((missing.status, &missing.json()["name"]), (404, &json!("NotFoundError")));
-    let wrong = daemon.post("/servers", &json!({})).await;
+    let wrong = daemon.post("/sessions", &json!({})).await;
     assert_eq!((wrong.status, &wrong.json()["name"]), (405, &json!("MethodNotAllowedError")));
 }

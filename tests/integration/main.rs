@@ -37,6 +37,7 @@ mod real_sdk;
 mod real_second_interface;
 mod real_terminal;
 mod real_web;
+mod registration;
 mod restart;
 mod routing;
 mod safety;

@@ -79,7 +79,7 @@ async fn a_choice_and_a_pin_hold_over_restarts() {
     assert_eq!(first.route(), "owner; evidence=chosen");
     let pinned = pair.low.create_session().id;
     daemon.wait_for_owner(&pinned, &pair.low, "emitted").await;
-    let pin = daemon.request("PUT", &format!("/sessions/{pinned}/owner"));
+    let pin = daemon.trusted("PUT", &format!("/sessions/{pinned}/owner"));
     daemon.send(pin.json(&json!({"server": pair.high.address()}))).await;
     for _ in 0..2 {
         daemon.restart_unready().await;

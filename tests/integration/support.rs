@@ -11,6 +11,7 @@ pub mod fake;
 pub mod isolation;
 pub mod model;
 pub mod opencode;
+pub mod plugin;
 pub mod ports;
 pub mod process;
 pub mod relay;

@@ -380,6 +380,8 @@ pub(crate) fn server(world: &World, pid: Pid, key: ServerKey, store: StoreKey) -
         since_ms: process.started_ms,
         sources: Vec::new(),
         preferred: false,
+        plugin: false,
+        reports_screen: false,
         directories: Arc::default(),
     }
 }

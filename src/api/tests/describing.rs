@@ -48,6 +48,12 @@ async fn every_example_is_one() {
             "SessionPage" => is::<wire::SessionPage>(example),
             "ClaimView" => is::<wire::ClaimView>(example),
             "SessionDetail" => is::<wire::SessionDetail>(example),
+            "Challenge" => is::<wire::Challenge>(example),
+            "Proof" => is::<wire::Proof>(example),
+            "Registration" => is::<wire::Registration>(example),
+            "Heartbeat" => is::<wire::Heartbeat>(example),
+            "Lease" => is::<wire::Lease>(example),
+            "Viewer" => is::<wire::Viewer>(example),
             "Pin" => is::<wire::Pin>(example),
             "ErrorView" => is::<wire::ErrorView>(example),
             "ErrorData" => is::<wire::ErrorData>(example),
@@ -81,7 +87,7 @@ async fn every_reference_leads_somewhere() {
 async fn other_paths_and_methods_are_refused_in_our_words() {
     let town = Town::new(1);
     assert_eq!(town.refused("/servers/x/y").await.0, 404);
-    let (status, told) = town.ask(http::Method::POST, "/servers", "").await;
+    let (status, told) = town.ask(http::Method::PATCH, "/servers", "").await;
     assert_eq!((status.as_u16(), told["name"].as_str()), (405, Some("MethodNotAllowedError")));
     assert!(town.get("/metrics").await.as_str().unwrap().contains("pointsman_servers"));
 }

@@ -30,9 +30,9 @@ async fn sessions_come_latest_first_with_their_owners_and_listing_decides_nothin
         page,
         json!({ "sessions": [
             { "id": SESSION, "title": "Fix the parser", "directory": "/home/ann/shop", "ownerPort": 4302,
-              "owner": "14302-1", "evidence": "busy", "status": "busy", "updated": 20 },
+              "owner": "14302-1", "evidence": "busy", "status": "busy", "updated": 20, "viewers": [] },
             { "id": "ses_old", "title": "Old", "directory": "/home/ann/shop", "ownerPort": null,
-              "owner": null, "evidence": "listed", "status": "idle", "updated": 10 },
+              "owner": null, "evidence": "listed", "status": "idle", "updated": 10, "viewers": [] },
         ], "next": null })
     );
     town.get("/sessions/ses_old").await;

@@ -27,7 +27,7 @@ async fn a_server_is_shown_with_the_sessions_it_owns_and_no_others() {
             "id": "14301-1", "port": 4301, "pid": 14_301, "directory": "/home/ann/shop", "directories": [],
             "worktree": null, "project": null, "version": "1.18.33", "url": "http://127.0.0.1:4301", "state": "up",
             "kind": "tui", "store": "file:1:1", "sources": ["socket"], "since": 7, "sessionCount": 2,
-            "sessions": ["ses_newer", SESSION]
+            "sessions": ["ses_newer", SESSION], "viewing": null
         })
     );
     assert_eq!(servers[1]["sessions"], json!(["ses_other"]));

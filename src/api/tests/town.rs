@@ -1,6 +1,6 @@
 //! A few servers that exist only in a registry.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode};
@@ -12,7 +12,7 @@ use tower::ServiceExt;
 
 use crate::{
     api::{Api, router},
-    discovery::Readiness,
+    discovery::{self, Discovery, Doubts, Readiness},
     domain::{
         claim::Claim,
         evidence::Evidence,
@@ -20,11 +20,13 @@ use crate::{
         kind::Kind,
         session::SessionRow,
     },
-    machine::scripted::Scripted,
+    machine::{Machine, scripted::Scripted},
     metrics::{Census, Metrics},
+    opencode::client::AgentClient,
     proxy::router::{Asking, Scout},
+    registration::{self, Desk},
     registry::{
-        News, Registry,
+        Crier, News, Registry,
         asked::Origin,
         server::{Address, Server, ServerId, ServerProcess, Source, State},
         stores::StoreIdentity,
@@ -76,6 +78,12 @@ impl Scout for Guide {
     }
 }
 
+struct Mute;
+
+impl Crier for Mute {
+    fn cry(&self, _: News) {}
+}
+
 impl Town {
     pub(in crate::api) fn new(servers: u16) -> Self {
         let registry = Arc::new(Registry::new(None));
@@ -114,6 +122,8 @@ impl Town {
             since_ms: 7,
             sources: vec![Source::Socket],
             preferred: false,
+            plugin: false,
+            reports_screen: false,
             directories: Arc::default(),
         });
         self.servers.push(server.unwrap());
@@ -175,6 +185,38 @@ impl Town {
             tell: Arc::new(move |news| told.lock().push(news)),
             scans: true,
             own_url: "http://127.0.0.1:4747".into(),
+            desk: self.desk(),
+        })
+    }
+
+    /// A desk whose door leads nowhere.
+    fn desk(&self) -> Desk {
+        let own: std::net::SocketAddr = "127.0.0.1:4747".parse().unwrap();
+        let settings = discovery::Settings {
+            configured: Vec::new(),
+            default_credentials: None,
+            ports: None,
+            scan: false,
+            tick: Duration::from_secs(1),
+            own_address: own,
+            preferred: None,
+            connect_timeout: Duration::from_secs(1),
+        };
+        let client = AgentClient::try_new(settings.connect_timeout).unwrap();
+        let machine: Arc<dyn Machine> = self.machine.clone();
+        let registry = Arc::clone(&self.registry);
+        let discovery =
+            Discovery::new(settings, registry, Arc::clone(&machine), client.clone(), Doubts::default());
+        Desk::new(registration::Parts {
+            rules: registration::Rules { own, allowed: Vec::new() },
+            secret: "0".repeat(64).into(),
+            url: "http://127.0.0.1:4747".into(),
+            registry: Arc::clone(&self.registry),
+            machine,
+            client,
+            default_credentials: None,
+            door: discovery.door(),
+            crier: Arc::new(Mute),
         })
     }
 

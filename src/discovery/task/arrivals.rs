@@ -17,6 +17,38 @@ use crate::{
     registry::server::{Address, Credentials, Server, ServerProcess, State},
 };
 
+/// A server that is about to be taken in, as far as its address does not tell.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) process: Option<Process>,
+    pub(super) state: State,
+    pub(super) version: Option<Arc<str>>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) kind: Kind,
+    pub(super) directory: Option<Arc<str>>,
+    pub(super) worktree: Option<Arc<str>>,
+    pub(super) plugin: bool,
+    pub(super) reports_screen: bool,
+}
+
+impl Newcomer {
+    /// What a process shows from outside.
+    pub(super) fn of(process: Option<Process>) -> Self {
+        let cwd = process.as_ref().and_then(|process| process.cwd.as_ref());
+        Self {
+            state: State::Up,
+            version: None,
+            credentials: None,
+            kind: process.as_ref().map_or(Kind::Other, |process| process.invocation().kind),
+            directory: cwd.and_then(|cwd| cwd.to_str()).map(Arc::from),
+            worktree: None,
+            plugin: false,
+            reports_screen: false,
+            process,
+        }
+    }
+}
+
 impl Task {
     pub(super) async fn answered(&mut self, address: &Address, answer: Answer, watcher: &Arc<dyn Watcher>) {
         let Some(place) = self.places.get(address) else { return };
@@ -32,7 +64,9 @@ impl Task {
                 let credentials = place.credentials.clone();
                 self.arrive(address, State::Locked, None, credentials, watcher).await;
             }
-            (Answer::Locked, Some(_)) => self.probe(address, ASKED_AGAIN),
+            // A registration comes by itself; till then it is expected, as any process that does not answer yet.
+            (Answer::Unregistered, None) => self.become_of(address, Phase::Foreign),
+            (Answer::Locked | Answer::Unregistered, Some(_)) => self.probe(address, ASKED_AGAIN),
             (Answer::Foreign(what), known) => {
                 if let Some(server) = known {
                     self.doubts.doubt(server);
@@ -54,7 +88,7 @@ impl Task {
         }
     }
 
-    /// Takes in the server at `address`.
+    /// Takes in the server that answered at `address`.
     pub(super) async fn arrive(
         &mut self,
         address: &Address,
@@ -65,46 +99,53 @@ impl Task {
     ) {
         let process = self.process_at(address).await;
         let Some(place) = self.places.get(address) else { return };
-        let process_of = |process: &Process| ServerProcess {
-            pid: process.pid,
-            started: process.started,
-            started_ms: self.machine.started_ms(process.started),
-        };
-        let server_process = process.as_ref().map(process_of);
-        if !place.configured() && server_process.is_some_and(|process| self.is_served(process)) {
-            self.become_of(address, Phase::Twin);
-            return;
-        }
-        let invocation = process.as_ref().map(Process::invocation);
-        let cwd = process.as_ref().and_then(|process| process.cwd.as_ref());
-        let directory = cwd.and_then(|cwd| cwd.to_str()).map(Arc::from);
-        let store = self.registry.stores.key(identity::store_now(process.as_ref(), address));
-        let arrived = self.registry.arrive(|key| Server {
-            key,
-            id: identity::server_id(self.machine.boot_id(), process.as_ref(), address),
-            address: address.clone(),
-            credentials,
-            kind: invocation.as_ref().map_or(Kind::Other, |invocation| invocation.kind),
-            process: server_process,
-            store,
-            directory,
-            worktree: None,
-            project: None,
-            version: health.map(|health| health.version),
+        let configured = place.configured();
+        let newcomer = Newcomer {
             state,
+            version: health.map(|health| health.version),
+            credentials,
+            ..Newcomer::of(process)
+        };
+        let served = newcomer.process.as_ref().is_some_and(|process| self.is_served(self.named(process)));
+        if !configured && served || self.take_in(address, newcomer, watcher).is_none() {
+            self.become_of(address, Phase::Twin);
+        }
+    }
+
+    /// Adds a server at the place `address`. `None` if it is known already.
+    pub(super) fn take_in(
+        &mut self,
+        address: &Address,
+        newcomer: Newcomer,
+        watcher: &Arc<dyn Watcher>,
+    ) -> Option<Arc<Server>> {
+        let place = self.places.get(address)?;
+        let process = newcomer.process.as_ref();
+        let store = self.registry.stores.key(identity::store_now(process, address));
+        let server = self.registry.arrive(|key| Server {
+            key,
+            id: identity::server_id(self.machine.boot_id(), process, address),
+            address: address.clone(),
+            credentials: newcomer.credentials,
+            kind: newcomer.kind,
+            process: process.map(|process| self.named(process)),
+            store,
+            directory: newcomer.directory,
+            worktree: newcomer.worktree,
+            project: None,
+            version: newcomer.version,
+            state: newcomer.state,
             since_ms: self.registry.clock.now_ms(),
             sources: place.sources.clone(),
             preferred: self.settings.preferred.as_ref() == Some(address),
+            plugin: newcomer.plugin,
+            reports_screen: newcomer.reports_screen,
             directories: Arc::default(),
-        });
-        let Some(server) = arrived else {
-            self.become_of(address, Phase::Twin);
-            return;
-        };
+        })?;
         if let Some(directory) = &server.directory {
             server.directories.note(directory);
         }
-        if let Some(session) = invocation.and_then(|invocation| invocation.session) {
+        if let Some(session) = process.and_then(|process| process.invocation().session) {
             // Too weak to take a session from an owner, so nobody needs to hear of it.
             self.registry.claim(&server, &session, Evidence::StartedWith);
         }
@@ -119,11 +160,18 @@ impl Task {
         );
         watcher.arrived(Arc::clone(&server));
         self.become_of(address, Phase::Known(server.key));
-        if state == State::Locked {
+        if server.state == State::Locked {
             self.wait_for_password(address, server.key);
         } else {
             self.introduce(server.key, watcher);
         }
+        Some(server)
+    }
+
+    /// A process as servers name it.
+    pub(super) fn named(&self, process: &Process) -> ServerProcess {
+        let started_ms = self.machine.started_ms(process.started);
+        ServerProcess { pid: process.pid, started: process.started, started_ms }
     }
 
     pub(super) fn wait_for_password(&mut self, address: &Address, server: ServerKey) {

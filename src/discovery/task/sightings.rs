@@ -77,7 +77,15 @@ impl Task {
         let port = listener.address.port();
         let (bound, own) = (listener.address.ip(), self.settings.own_address);
         let own = port == own.port() && (reaches(bound, own.ip()) || reaches(own.ip(), bound));
-        !own && (self.settings.scan || self.in_range(port) || self.configured_at(listener).is_some())
+        !own && (self.may_look_at(listener) || self.configured_at(listener).is_some())
+    }
+
+    /// Whether the settings let us look at a socket that nobody named. One of another user is nobody's server here: who
+    /// runs it could read what is sent there. Root forwards ports for containers, so the range takes those.
+    fn may_look_at(&self, listener: &Listener) -> bool {
+        let foreign = listener.is_foreign(self.machine.uid());
+        let in_range = self.in_range(listener.address.port());
+        self.settings.scan && !foreign || in_range && (!foreign || listener.uid == Some(0))
     }
 
     pub(super) fn in_range(&self, port: u16) -> bool {
@@ -132,7 +140,10 @@ impl Task {
         };
         let new_source = source.is_some_and(|source| place.reported_by(source));
         place.socket = Some(listener.socket);
-        place.process = process;
+        // One that registered is known by its own word, even if it does not look like an agent.
+        if process.is_some() || !place.sources.contains(&Source::Registration) {
+            place.process = process;
+        }
         match place.server() {
             // Whether it is still the server we know, or another in its place, a look at the process tells.
             Some(server) => {

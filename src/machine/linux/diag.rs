@@ -38,6 +38,7 @@ pub(super) fn listening() -> io::Result<Vec<Listener>> {
             listeners.push(Listener {
                 address: SocketAddr::new(answer.socket_id.source_address, answer.socket_id.source_port),
                 socket: SocketId(answer.inode.into()),
+                uid: Some(answer.uid),
             });
         })? == Part::MoreFollows
         {}

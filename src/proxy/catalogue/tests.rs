@@ -112,6 +112,8 @@ fn target(key: u32, store: StoreKey) -> Target {
         since_ms: 0,
         sources: Vec::new(),
         preferred: false,
+        plugin: false,
+        reports_screen: false,
         directories: Arc::default(),
     };
     Target::new(Arc::new(server), Route::Default)

@@ -105,7 +105,7 @@ async fn a_reply_belongs_to_who_asked_even_if_the_session_has_moved_on() {
     let id = town.asked().await;
     let pin = json!({"server": town.one.address()});
     let path = format!("/sessions/{}/owner", town.session);
-    daemon.send(daemon.request("PUT", &path).json(&pin)).await;
+    daemon.send(daemon.trusted("PUT", &path).json(&pin)).await;
     assert_eq!(daemon.get(&format!("/session/{}", town.session)).await.fake(), town.one.address());
     assert_eq!(reply(&daemon, &format!("/permission/{id}/reply"), json!({"reply": "once"})).await, 200);
     town.answered_by(&format!("POST /permission/{id}/reply"));

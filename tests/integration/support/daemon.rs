@@ -92,6 +92,18 @@ impl Daemon {
         self.client.request(method.parse().expect("a method"), format!("{}{path}", self.url))
     }
 
+    /// What stands in its `registration.json`.
+    pub fn registration_file(&self) -> Value {
+        let file = self.state_directory().join("registration.json");
+        serde_json::from_slice(&std::fs::read(file).expect("it is there")).expect("it is JSON")
+    }
+
+    /// The same, from somebody who knows the secret of `registration.json`.
+    pub fn trusted(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let secret = self.registration_file()["secret"].as_str().expect("a text").to_owned();
+        self.request(method, path).header("x-pointsman-secret", secret)
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request("GET", path)).await
     }

@@ -18,6 +18,7 @@ mod turn;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::fd::AsFd,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -52,6 +53,8 @@ pub const VERSION: &str = "1.18.33";
 pub struct FakeServer {
     inner: Arc<Inner>,
     accepting: Mutex<Option<AbortHandle>>,
+    /// A second handle of the socket it listens on.
+    socket: Mutex<Option<std::os::fd::OwnedFd>>,
     invocation: Option<Invocation>,
     stand_in: Mutex<Option<StandIn>>,
 }
@@ -62,6 +65,8 @@ pub struct Builder {
     directory: String,
     port: Option<u16>,
     password: Option<(String, String)>,
+    bearer: Option<String>,
+    realm: &'static str,
     heartbeat: Duration,
     invocation: Option<Invocation>,
 }
@@ -70,6 +75,9 @@ struct Inner {
     address: SocketAddr,
     directory: String,
     password: Option<(String, String)>,
+    bearer: RwLock<Option<String>>,
+    /// What it says it wants to be told instead of a token.
+    realm: &'static str,
     heartbeat: Duration,
     /// What a restart replaces: everything a process has only in its memory, and possibly its store.
     life: RwLock<Arc<Life>>,
@@ -111,6 +119,8 @@ impl FakeServer {
             directory: directory.to_owned(),
             port: None,
             password: None,
+            bearer: None,
+            realm: "Bearer realm=\"pointsman\"",
             heartbeat: Duration::from_secs(10),
             invocation: None,
         }
@@ -302,6 +312,18 @@ impl FakeServer {
         self.inner.scripts.set(pattern, script);
     }
 
+    /// Makes its listening socket look as if this user had opened it, as only root can.
+    pub fn give_to(&self, user: u32) -> std::io::Result<()> {
+        let socket = self.socket.lock();
+        std::os::unix::fs::fchown(socket.as_ref().expect("it listens"), Some(user), None)
+    }
+
+    /// Wants another token from now on.
+    pub fn change_bearer(&self, token: &str) {
+        *self.inner.bearer.write() = Some(token.to_owned());
+        self.cut_streams();
+    }
+
     // --- what goes wrong
 
     /// Every matching request meets `fault` until [`Self::lift_faults`]. Patterns: `/session`, `GET /session`,
@@ -333,6 +355,7 @@ impl FakeServer {
     /// Kills the process: every connection is cut, the port refuses, busy turns are lost.
     pub async fn kill(&self) {
         drop(self.stand_in.lock().take());
+        drop(self.socket.lock().take());
         let accepting = self.accepting.lock().take();
         if let Some(accepting) = accepting {
             accepting.abort();
@@ -366,6 +389,7 @@ impl FakeServer {
     async fn listen(&self) {
         let listener = TcpListener::bind(self.inner.address).await.expect("the fake's port is free");
         let life = self.life();
+        *self.socket.lock() = Some(listener.as_fd().try_clone_to_owned().expect("a second handle"));
         let stand_in = self.invocation.map(|invocation| {
             let (program, database) = (life.store.program(), life.store.database());
             StandIn::start(invocation, &program, &database, self.inner.directory.as_ref(), &listener)
@@ -397,6 +421,18 @@ impl Builder {
         self
     }
 
+    /// Answers 401 to everything without this token, as the listener of a plugin does.
+    pub fn bearer(mut self, token: &str) -> Self {
+        self.bearer = Some(token.to_owned());
+        self
+    }
+
+    /// The same, but to everybody else it looks like a server with a password.
+    pub fn basic_or_bearer(mut self, token: &str) -> Self {
+        self.realm = "Basic realm=\"Secure Area\"";
+        self.bearer(token)
+    }
+
     /// Gives it a process of its own, started so. Without one it is like a server beyond a tunnel: it has no pid, and
     /// a store that it shares with nobody.
     pub fn invocation(mut self, invocation: Invocation) -> Self {
@@ -416,6 +452,8 @@ impl Builder {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             directory: self.directory,
             password: self.password,
+            bearer: RwLock::new(self.bearer),
+            realm: self.realm,
             heartbeat: self.heartbeat,
             life: RwLock::new(Arc::new(Life::new(&self.store))),
             record: Record::new(),
@@ -424,8 +462,13 @@ impl Builder {
             connections: AtomicUsize::new(0),
         });
         let invocation = self.invocation;
-        let server =
-            FakeServer { inner, accepting: Mutex::default(), invocation, stand_in: Mutex::default() };
+        let server = FakeServer {
+            inner,
+            accepting: Mutex::default(),
+            socket: Mutex::default(),
+            invocation,
+            stand_in: Mutex::default(),
+        };
         server.listen().await;
         server
     }

@@ -97,6 +97,8 @@ impl Town {
                 since_ms: 0,
                 sources: Vec::new(),
                 preferred: false,
+                plugin: false,
+                reports_screen: false,
                 directories: Arc::default(),
             })
             .unwrap()

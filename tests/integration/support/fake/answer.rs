@@ -526,6 +526,16 @@ impl Route<'_> {
 /// The 401 of a server with a password, for requests without it.
 fn refusal(server: &Inner, head: &Parts) -> Option<Answer> {
     use base64::{Engine, engine::general_purpose::STANDARD};
+    if let Some(token) = &*server.bearer.read() {
+        let wanted = format!("Bearer {token}");
+        let given = head.headers.get(header::AUTHORIZATION).is_some_and(|given| *given == *wanted);
+        return (!given).then(|| {
+            let mut answer = plain(401, "", Bytes::new());
+            let realm = HeaderValue::from_static(server.realm);
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+            answer
+        });
+    }
     let (username, password) = server.password.as_ref()?;
     let wanted = STANDARD.encode(format!("{username}:{password}"));
     let header = format!("Basic {wanted}");
