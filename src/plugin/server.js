@@ -1,0 +1,85 @@
+// The server of this process: one it shares with its terminal and nobody can reach, one that listens, or one elsewhere.
+
+import crypto from "node:crypto"
+
+import { passage } from "./passage.js"
+
+/** A host that no network knows: who answers for it answers within this process. */
+const WITHIN = "http://pointsman.invalid"
+
+export class Server {
+  #api
+  #role
+  #instance = crypto.randomBytes(16).toString("hex")
+  #listener = null
+
+  /** `role` is what the arguments say: `"tui"` or `"attach"`. Nothing is opened yet. */
+  constructor(api, role) {
+    this.#api = api
+    this.#role = role
+  }
+
+  /** What pointsman is told of it; opens a listener first where the server has none. `null` if there is nothing. */
+  async describe() {
+    const reached = await this.#reached()
+    if (!reached) return null
+    const { directory, worktree } = this.#api.state.path
+    return { instance: this.#instance, pid: process.pid, directory, worktree, version: this.#api.app.version, ...reached }
+  }
+
+  async #reached() {
+    const { baseUrl, fetch } = this.#api.client.client.getConfig()
+    if (this.#role === "attach") return { kind: "attach", url: baseUrl }
+    if (!fetch || !(await answersWithin(fetch))) return { kind: "tui", url: reachable(baseUrl) }
+    this.#listener ??= this.#listen(fetch)
+    const { server, token } = this.#listener
+    return { kind: "tui", url: `http://127.0.0.1:${server.port}`, token, plugin: true }
+  }
+
+  #listen(fetch) {
+    const token = crypto.randomBytes(32).toString("hex")
+    const answer = passage({
+      token,
+      instance: this.#instance.slice(0, 16),
+      within: WITHIN,
+      fetch,
+      subscribe: (type, listener) => this.#api.event.on(type, listener),
+      directory: () => this.#api.state.path.directory,
+      environment: process.env,
+    })
+    const server = Bun.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      // A turn may be silent for as long as it likes.
+      idleTimeout: 0,
+      development: false,
+      fetch: answer,
+      error: () => new Response(null, { status: 500 }),
+    })
+    server.unref()
+    return { server, token }
+  }
+
+  close() {
+    this.#listener?.server.stop(true)
+    this.#listener = null
+  }
+}
+
+/** Whether `fetch` asks this very process: a name that cannot be resolved is answered. */
+async function answersWithin(fetch) {
+  try {
+    const response = await fetch(new Request(`${WITHIN}/global/health`))
+    return response.ok && (await response.json()).healthy === true
+  } catch {
+    return false
+  }
+}
+
+/** Where a server that listens everywhere can be asked from here. */
+function reachable(baseUrl) {
+  const url = new URL(baseUrl)
+  if (url.hostname === "0.0.0.0") url.hostname = "127.0.0.1"
+  if (url.hostname === "[::]") url.hostname = "[::1]"
+  return url.origin
+}
