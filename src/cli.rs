@@ -6,6 +6,7 @@ pub mod attach;
 pub mod client;
 mod moment;
 pub mod open;
+pub mod plugin;
 pub mod servers;
 pub mod sessions;
 mod table;
@@ -44,6 +45,9 @@ pub enum Command {
     Open(OpenArgs),
     /// Run `opencode attach` here, or on a session in its directory
     Attach(AttachArgs),
+    /// Make terminals that open no port reachable, by a plugin in them
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
 }
 
 /// How to reach a running daemon.

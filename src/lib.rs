@@ -16,6 +16,7 @@ pub mod guard;
 pub mod machine;
 pub mod metrics;
 pub mod opencode;
+pub mod plugin;
 pub mod proxy;
 pub mod registration;
 pub mod registry;

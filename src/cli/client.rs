@@ -87,6 +87,9 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// The plugin cannot be put in its place, or taken away.
+    #[error(transparent)]
+    Plugin(#[from] super::plugin::PluginError),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
@@ -96,7 +99,7 @@ impl CliError {
     /// 2 for what was typed wrong, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::BadUrl { .. } | Self::BadToken => 2,
+            Self::BadUrl { .. } | Self::BadToken | Self::Plugin(_) => 2,
             Self::Unreachable { .. }
             | Self::Silent { .. }
             | Self::TokenWanted { .. }

@@ -15,17 +15,26 @@ pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     config_home: Option<PathBuf>,
     state_home: Option<PathBuf>,
+    agent_config: Option<PathBuf>,
 }
+
+/// Where the agent is told to look for its configuration.
+const AGENT_CONFIG: &str = "OPENCODE_CONFIG_DIR";
 
 impl Environment {
     /// That of this process. The base directories are those of the XDG specification on Linux and macOS and of the
     /// user's profile on Windows; a user without a home directory has none.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os().filter(|(name, _)| is_ours(name)).collect();
+        let named = std::env::var_os(AGENT_CONFIG).filter(|named| !named.is_empty()).map(PathBuf::from);
+        // The agent follows XDG on every system.
+        let usual = || Some(etcetera::base_strategy::Xdg::new().ok()?.config_dir().join("opencode"));
+        let agent_config = named.or_else(usual);
         let Ok(base) = etcetera::choose_base_strategy() else {
-            return Self { variables, config_home: None, state_home: None };
+            return Self { variables, config_home: None, state_home: None, agent_config };
         };
         Self {
+            agent_config,
             variables,
             config_home: Some(base.config_dir()),
             state_home: Some(base.state_dir().unwrap_or_else(|| base.data_dir())),
@@ -38,6 +47,7 @@ impl Environment {
             variables: BTreeMap::new(),
             config_home: Some(home.join(".config")),
             state_home: Some(home.join(".local/state")),
+            agent_config: Some(home.join(".config/opencode")),
         }
     }
 
@@ -61,6 +71,11 @@ impl Environment {
     /// Where the configuration file is looked for when none is named.
     pub fn default_config_file(&self) -> Option<PathBuf> {
         self.config_home.as_ref().map(|home| home.join("pointsman/pointsman.toml"))
+    }
+
+    /// Where the agent's own configuration is.
+    pub fn agent_config_dir(&self) -> Option<&Path> {
+        self.agent_config.as_deref()
     }
 
     /// Where the state directory is when none is named.

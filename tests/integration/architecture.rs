@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("machine", &["domain"]),
     ("opencode", &["domain"]),
     ("config", &[]),
+    ("plugin", &[]),
     ("state_dir", &[]),
     ("guard", &["config"]),
     ("registry", &["clock", "domain"]),
@@ -28,7 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry"]),
     ("front", &["api", "domain", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
-    ("cli", &["api", "config", "domain", "state_dir"]),
+    ("cli", &["api", "config", "domain", "plugin", "state_dir"]),
     (
         "app",
         &[
