@@ -14,7 +14,8 @@ export class Presence {
   #read
   #server
   #screen
-  #known = null
+  #known = false
+  #running = Promise.resolve()
   #over = false
   #wake = () => {}
 
@@ -29,7 +30,12 @@ export class Presence {
   }
 
   /** Returns when it was ended, or when there turns out to be nothing to tell of. Never throws. */
-  async run() {
+  run() {
+    this.#running = this.#goOn()
+    return this.#running
+  }
+
+  async #goOn() {
     let pause = FIRST
     while (!this.#over) {
       try {
@@ -39,19 +45,21 @@ export class Presence {
         if (!description || this.#over) return
         const report = this.#screen.report()
         const { id, heartbeat } = await daemon.register({ ...description, ...report })
-        this.#known = { daemon, id }
+        this.#known = true
         pause = FIRST
         await this.#keep(daemon, id, heartbeat, report)
+        await daemon.remove(id)
       } catch (error) {
         // An unknown id is a daemon that has forgotten: it is told again, soon.
         const forgotten = this.#known && error instanceof Refused && error.status === 404
         pause = forgotten ? FIRST : error instanceof Refused ? REFUSED : Math.min(pause * 2, LONGEST)
       }
-      this.#known = null
+      this.#known = false
       await this.#sleep(pause * (0.75 + Math.random() / 2))
     }
   }
 
+  /** Returns when it was ended. */
   async #keep(daemon, id, heartbeat, told) {
     while (!this.#over) {
       if (equal(told, this.#screen.report())) await this.#sleep(heartbeat)
@@ -74,12 +82,10 @@ export class Presence {
 
   /** Says goodbye if that is quick. */
   async end() {
-    const known = this.#known
     this.#over = true
     this.#wake()
-    if (!known) return
     const enough = new Promise((resolve) => setTimeout(resolve, GOODBYE).unref?.())
-    await Promise.race([known.daemon.remove(known.id).catch(() => {}), enough])
+    await Promise.race([this.#running, enough])
   }
 }
 

@@ -19,6 +19,8 @@ mod fidelity;
 mod lists;
 mod orphans;
 mod real_attach_elsewhere;
+mod plugin_command;
+mod plugin_javascript;
 mod real_attached;
 mod real_catalogue;
 mod real_conformance;
