@@ -24,6 +24,7 @@ macro_rules! files {
 pub const FILES: &[File] = files![
     "daemon.js",
     "event-types.js",
+    "hearing.js",
     "http.js",
     "invocation.js",
     "package.json",

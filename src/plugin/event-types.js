@@ -1,6 +1,7 @@
-// Every type of event that OpenCode 1.18.33 tells its terminal, from `GlobalEvent` in its `/doc`.
-//
-// Terminals let plugins listen to one type at a time. A test asks the pinned OpenCode whether the list is whole.
+// Every type of event that OpenCode tells its terminal, from `GlobalEvent` in the `/doc` of the version named here.
+// A test asks the pinned OpenCode whether the list is whole.
+
+export const VERSION = "1.18.33"
 
 export const EVENT_TYPES = [
   "catalog.updated",

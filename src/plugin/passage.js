@@ -18,8 +18,8 @@ const TAKEN_OFF = [
 const TEXT = /^(text\/|application\/(.+\+)?(json|xml|javascript)|application\/(manifest|x-ndjson)|image\/svg)/
 
 /** A function from a request to its answer. */
-export function passage({ token, instance, within, fetch, subscribe, directory, environment }) {
-  const open = { subscribe, directory }
+export function passage({ token, instance, within, fetch, hear, directory, environment }) {
+  const heard = { hear, directory }
   return async (request) => {
     const { method, headers } = request
     const { pathname, search } = new URL(request.url)
@@ -34,7 +34,7 @@ export function passage({ token, instance, within, fetch, subscribe, directory, 
     if (headers.has("upgrade")) {
       return refusal(501, "NotImplementedError", "Terminals cannot be reached on a server without a port of its own; start it with `opencode --port 0`")
     }
-    if (method === "GET" && isEventStream(pathname)) return eventStream(request, open)
+    if (method === "GET" && isEventStream(pathname)) return eventStream(request, heard)
     if (method === "GET" && /^\/api\/session\/[^/]+\/event$/.test(pathname)) {
       return refusal(501, "NotImplementedError", "This stream cannot be read on a server without a port of its own; use /event")
     }

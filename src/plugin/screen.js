@@ -6,15 +6,14 @@ const SENDING = /\/session\/(ses_[^/?]+)\/(message|prompt_async|command|shell)$/
 export class Screen {
   #api
   #now
-  #viewing = null
-  #since
+  #viewing = undefined
+  #since = 0
   #changed = () => {}
   #release = []
 
   constructor(api, now = Date.now) {
     this.#api = api
     this.#now = now
-    this.#since = now()
   }
 
   /** Follows the screen until it is closed. Awaits modules of the host, and nothing else. */
@@ -54,8 +53,9 @@ export class Screen {
     this.#changed()
   }
 
-  /** As pointsman is told. The time is that of the move or of the last sending, not of the telling. */
+  /** As pointsman is told, nothing before anything is seen. The time is that of the move or of the last sending. */
   report() {
+    if (this.#viewing === undefined) return {}
     return { viewing: this.#viewing, viewing_since: this.#since }
   }
 

@@ -2,10 +2,15 @@
 
 import crypto from "node:crypto"
 
+import { VERSION } from "./event-types.js"
+import { Hearing, typesIn } from "./hearing.js"
 import { passage } from "./passage.js"
 
 /** A host that no network knows: who answers for it answers within this process. */
 const WITHIN = "http://pointsman.invalid"
+
+/** A server takes seconds to describe itself first; a terminal that has just started has better to do. */
+const BEFORE_ASKING = 10_000
 
 export class Server {
   #api
@@ -37,13 +42,15 @@ export class Server {
   }
 
   #listen(fetch) {
+    const hearing = new Hearing((type, listener) => this.#api.event.on(type, listener))
+    if (this.#api.app.version !== VERSION) setTimeout(() => learn(hearing, fetch), BEFORE_ASKING).unref?.()
     const token = crypto.randomBytes(32).toString("hex")
     const answer = passage({
       token,
       instance: this.#instance.slice(0, 16),
       within: WITHIN,
       fetch,
-      subscribe: (type, listener) => this.#api.event.on(type, listener),
+      hear: (listener) => hearing.hear(listener),
       directory: () => this.#api.state.path.directory,
       environment: process.env,
     })
@@ -73,6 +80,15 @@ async function answersWithin(fetch) {
     return response.ok && (await response.json()).healthy === true
   } catch {
     return false
+  }
+}
+
+/** Lets another version of OpenCode name the events that this plugin was not made with. */
+async function learn(hearing, fetch) {
+  try {
+    hearing.learn(typesIn(await (await fetch(new Request(`${WITHIN}/doc`))).json()))
+  } catch {
+    // Those that are known are most of them.
   }
 }
 

@@ -1,11 +1,8 @@
 // OpenCode's event streams, made anew from what its terminal hears.
 //
-// A terminal hears every event of its process, with the directory it is about, except the `sync` twins of stored
-// events; neither does it learn the project. Greeting and heartbeat are of our own making, as each stream's are there.
+// Greeting and heartbeat are of our own making, as each stream's are there.
 
 import crypto from "node:crypto"
-
-import { EVENT_TYPES } from "./event-types.js"
 
 const HEARTBEAT = 10_000
 /** A reader that is this many events behind is cut off, and reads the state anew as after any cut. */
@@ -33,8 +30,8 @@ export function said(pathname, wanted, payload, at) {
   return wire[pathname](payload, at)
 }
 
-/** The answer that is an event stream. `subscribe(type, listener)` gives the way to unsubscribe. */
-export function eventStream(request, { subscribe, directory }) {
+/** The answer that is an event stream. `hear(listener)` gives the way to hear no more. */
+export function eventStream(request, { hear, directory }) {
   const { pathname, searchParams } = new URL(request.url)
   const wanted = named(request.headers, searchParams) ?? directory()
   let close = () => {}
@@ -56,12 +53,10 @@ export function eventStream(request, { subscribe, directory }) {
         }
         const own = (type) => write(`data: ${wire[pathname]({ id: eventId(), type, properties: {} }, {})}\n\n`)
         own("server.connected")
-        for (const type of EVENT_TYPES) {
-          releases.push(subscribe(type, (payload, at) => {
-            const data = said(pathname, wanted, payload, at ?? {})
-            if (data !== null) write(`data: ${data}\n\n`)
-          }))
-        }
+        releases.push(hear((payload, at) => {
+          const data = said(pathname, wanted, payload, at)
+          if (data !== null) write(`data: ${data}\n\n`)
+        }))
         const beat = pathname === "/api/event" ? () => write(": heartbeat\n\n") : () => own("server.heartbeat")
         const timer = setInterval(beat, HEARTBEAT)
         timer.unref?.()

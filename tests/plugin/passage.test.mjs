@@ -9,13 +9,13 @@ const ME = "00112233aabbccdd"
 /** The way into a server that `answers`; gives what got through as well. */
 function way(answers = () => Response.json({ ok: true }), environment = {}) {
   const passed = []
-  const listeners = new Map()
+  const listeners = new Set()
   const answer = passage({
     token: TOKEN,
     instance: ME,
     within: "http://pointsman.invalid",
     fetch: async (request) => (passed.push(request), answers(request)),
-    subscribe: (type, listener) => (listeners.set(type, listener), () => listeners.delete(type)),
+    hear: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
     directory: () => "/home/ann/shop",
     environment,
   })

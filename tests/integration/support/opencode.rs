@@ -143,6 +143,23 @@ impl Store {
         text.lines().map(line).collect()
     }
 
+    /// Installs the plugin for the daemon that uses `state`, as a person does.
+    pub async fn install_plugin(&self, state: &Path) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+        command.args(["plugin", "install", "--config-dir"]).arg(self.home().join(".config/opencode"));
+        command.arg("--state-dir").arg(state);
+        assert!(Process::start("pointsman plugin", &command).ended().await.success());
+    }
+
+    /// Runs `opencode` with `arguments` in `directory` to its end; gives what it wrote.
+    pub async fn run(&self, directory: &Path, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(directory).envs(self.environment());
+        let mut process = Process::start("opencode", &command);
+        process.ended().await;
+        process.log_to_the_end().await
+    }
+
     /// What every process of this store gets as its environment, and nothing else.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let home = self.home();

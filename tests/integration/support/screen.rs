@@ -31,6 +31,28 @@ impl Screen {
         screen
     }
 
+    /// The same, for terminals that start with a session on them, where the prompt looks otherwise.
+    pub async fn opencode_showing(store: &Store, directory: &Path, session: &str, text: &str) -> Self {
+        let program = binary().display().to_string();
+        let screen = Self::start(store, directory, &[&program, "-s", session]).await;
+        screen.wait_for(text).await;
+        screen
+    }
+
+    /// Attaches a terminal to `url` with a session on it; `text` is something that is written in that.
+    pub async fn opencode_attached(
+        store: &Store,
+        directory: &Path,
+        url: &str,
+        session: &str,
+        text: &str,
+    ) -> Self {
+        let program = binary().display().to_string();
+        let screen = Self::start(store, directory, &[&program, "attach", url, "-s", session]).await;
+        screen.wait_for(text).await;
+        screen
+    }
+
     async fn start(store: &Store, directory: &Path, words: &[&str]) -> Self {
         let own = TempDir::with_prefix("pointsman-screen-").expect("a temporary directory");
         let mut server = tmux(&own);

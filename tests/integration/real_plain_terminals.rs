@@ -1,0 +1,147 @@
+//! Terminals that open no port: with the plugin, a prompt sent through pointsman appears on the screen that shows the
+//! session, and on no other, whatever has happened to pointsman meanwhile.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    daemon::Daemon,
+    eventually::eventually,
+    opencode::{Store, prompt},
+    screen::Screen,
+};
+
+/// The last of what the model answers.
+const ANSWERED: &str = "word2";
+
+/// Starts a session by typing, as a person does, and waits for the answer.
+async fn begin(screen: &Screen, text: &str) {
+    screen.submit(text).await;
+    screen.wait_for(ANSWERED).await;
+}
+
+/// Waits until pointsman knows the terminals with these processes, each with a session on its screen; gives these.
+async fn shown<const N: usize>(daemon: &Daemon, screens: [&Screen; N]) -> [String; N] {
+    eventually("the terminals being known", || async {
+        let servers = daemon.servers().await;
+        let session = |screen: &Screen| {
+            let own =
+                servers.iter().find(|server| server["pid"] == screen.pid() && server["state"] == "up")?;
+            assert_eq!(own["kind"], "tui");
+            own["viewing"].as_str().map(str::to_owned)
+        };
+        let found: Vec<String> = screens.iter().filter_map(|screen| session(screen)).collect();
+        <[String; N]>::try_from(found).map_err(|_| servers.clone())
+    })
+    .await
+}
+
+/// Sends a prompt through pointsman, and waits until it and its answer are stored.
+async fn send(daemon: &Daemon, session: &str, text: &str) {
+    let sent = daemon.post(&format!("/session/{session}/message"), &prompt(text)).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert!(sent.text().contains(ANSWERED), "{sent:?}");
+}
+
+/// Sends one prompt for the session on each screen, and sees each on its own and on no other.
+async fn each_on_its_own<const N: usize>(
+    daemon: &Daemon,
+    screens: [&Screen; N],
+    sessions: &[String; N],
+    word: &str,
+) {
+    for (at, session) in sessions.iter().enumerate() {
+        send(daemon, session, &format!("{word} {at}")).await;
+    }
+    for (at, screen) in screens.iter().enumerate() {
+        screen.wait_for(&format!("{word} {at}")).await;
+    }
+    // What was answered was told; so what has not come by now does not come.
+    for (at, screen) in screens.iter().enumerate() {
+        let text = screen.text().await;
+        let foreign =
+            (0..N).filter(|other| *other != at).find(|other| text.contains(&format!("{word} {other}")));
+        assert_eq!(foreign, None, "on the screen {at}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_prompt_appears_on_the_screen_that_shows_its_session_and_on_no_other() {
+    let store = Store::new().await;
+    let [shop, bank] = [store.project("shop"), store.project("bank")];
+    let mut daemon = Daemon::start(Vec::<String>::new()).await;
+    store.install_plugin(&daemon.state_directory()).await;
+
+    // pointsman is started after the terminals.
+    daemon.kill9().await;
+    let first = Screen::opencode(&store, &shop, &[]).await;
+    let (second, third) =
+        tokio::join!(Screen::opencode(&store, &shop, &[]), Screen::opencode(&store, &bank, &[]));
+    tokio::join!(begin(&first, "alpha"), begin(&second, "beta"), begin(&third, "gamma"));
+    daemon.restart().await;
+    let screens = [&first, &second, &third];
+    let sessions = shown(&daemon, screens).await;
+    each_on_its_own(&daemon, screens, &sessions, "cold").await;
+
+    // It is killed and started again: they come back by themselves.
+    daemon.restart().await;
+    assert_eq!(shown(&daemon, screens).await, sessions);
+    each_on_its_own(&daemon, screens, &sessions, "again").await;
+
+    // A terminal is closed: its session is served by another, and shown by none.
+    let closed = third.pid();
+    drop(third);
+    eventually("the closed terminal being gone", || async {
+        let servers = daemon.servers().await;
+        if servers.iter().any(|server| server["pid"] == closed) { Err(servers) } else { Ok(()) }
+    })
+    .await;
+    send(&daemon, &sessions[2], "orphan").await;
+    each_on_its_own(&daemon, [&first, &second], &[sessions[0].clone(), sessions[1].clone()], "after").await;
+    for screen in [&first, &second] {
+        let text = screen.text().await;
+        assert!(!text.contains("orphan"), "{text}");
+    }
+
+    // The first one's session is resumed on a new screen: now it is meant there, by whatever heartbeats come.
+    let resumed = Screen::opencode_showing(&store, &shop, &sessions[0], "alpha").await;
+    let [on_screen] = shown(&daemon, [&resumed]).await;
+    assert_eq!(on_screen, sessions[0]);
+    send(&daemon, &sessions[0], "resumed").await;
+    resumed.wait_for("resumed").await;
+    let text = first.text().await;
+    assert!(!text.contains("resumed"), "{text}");
+    // Until somebody moves the first screen there again.
+    let home = daemon
+        .request("POST", "/tui/execute-command")
+        .header("x-pointsman-server", name(&daemon, &first).await);
+    let home = daemon.send(home.json(&json!({"command": "session_new"}))).await;
+    assert_eq!(home.status, 200, "{home:?}");
+    shown_none(&daemon, &first).await;
+    let back = daemon
+        .request("POST", "/tui/select-session")
+        .header("x-pointsman-server", name(&daemon, &first).await);
+    let back = daemon.send(back.json(&json!({"sessionID": sessions[0]}))).await;
+    assert_eq!(back.status, 200, "{back:?}");
+    first.wait_for("resumed").await;
+    assert_eq!(shown(&daemon, [&first]).await, [sessions[0].clone()]);
+    send(&daemon, &sessions[0], "returned").await;
+    first.wait_for("returned").await;
+    let text = resumed.text().await;
+    assert!(!text.contains("returned"), "{text}");
+}
+
+/// The id by which pointsman knows a terminal.
+async fn name(daemon: &Daemon, screen: &Screen) -> String {
+    let servers = daemon.servers().await;
+    let own = servers.iter().find(|server| server["pid"] == screen.pid()).expect("it is known");
+    own["id"].as_str().unwrap().to_owned()
+}
+
+async fn shown_none(daemon: &Daemon, screen: &Screen) {
+    eventually("the screen showing no session", || async {
+        let servers = daemon.servers().await;
+        let own = servers.iter().find(|server| server["pid"] == screen.pid());
+        if own.is_some_and(|own| own["viewing"] == Value::Null) { Ok(()) } else { Err(servers) }
+    })
+    .await;
+}
