@@ -43,7 +43,9 @@ fn view(api: &Api, process: &Process) -> ServerView {
 
 fn hint(kind: Kind) -> &'static str {
     match kind {
-        Kind::Tui => "this terminal opens no port; start it with `opencode --port 0` and it can be reached",
+        Kind::Tui => {
+            "this terminal opens no port; run `pointsman plugin install` once and start it again, or start it with `opencode --port 0`"
+        }
         Kind::Serve | Kind::Web => {
             "it listens nowhere that can be seen from here: it may just be starting, or run in a container; name \
              its URL with --server"

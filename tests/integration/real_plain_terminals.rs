@@ -1,8 +1,6 @@
 //! Terminals that open no port: with the plugin, a prompt sent through pointsman appears on the screen that shows the
 //! session, and on no other, whatever has happened to pointsman meanwhile.
 
-use serde_json::{Value, json};
-
 use crate::support::{
     daemon::Daemon,
     eventually::eventually,
@@ -106,42 +104,28 @@ async fn a_prompt_appears_on_the_screen_that_shows_its_session_and_on_no_other()
     let resumed = Screen::opencode_showing(&store, &shop, &sessions[0], "alpha").await;
     let [on_screen] = shown(&daemon, [&resumed]).await;
     assert_eq!(on_screen, sessions[0]);
+    told_of(&daemon, &resumed, &sessions[0]).await;
     send(&daemon, &sessions[0], "resumed").await;
     resumed.wait_for("resumed").await;
     let text = first.text().await;
     assert!(!text.contains("resumed"), "{text}");
-    // Until somebody moves the first screen there again.
-    let home = daemon
-        .request("POST", "/tui/execute-command")
-        .header("x-pointsman-server", name(&daemon, &first).await);
-    let home = daemon.send(home.json(&json!({"command": "session_new"}))).await;
-    assert_eq!(home.status, 200, "{home:?}");
-    shown_none(&daemon, &first).await;
-    let back = daemon
-        .request("POST", "/tui/select-session")
-        .header("x-pointsman-server", name(&daemon, &first).await);
-    let back = daemon.send(back.json(&json!({"sessionID": sessions[0]}))).await;
-    assert_eq!(back.status, 200, "{back:?}");
-    first.wait_for("resumed").await;
-    assert_eq!(shown(&daemon, [&first]).await, [sessions[0].clone()]);
-    send(&daemon, &sessions[0], "returned").await;
+    // Until its user sends something from the first screen again.
+    first.submit("typed here").await;
+    let typed = sessions[0].as_str();
+    told_of(&daemon, &first, typed).await;
+    send(&daemon, typed, "returned").await;
     first.wait_for("returned").await;
     let text = resumed.text().await;
     assert!(!text.contains("returned"), "{text}");
 }
 
-/// The id by which pointsman knows a terminal.
-async fn name(daemon: &Daemon, screen: &Screen) -> String {
-    let servers = daemon.servers().await;
-    let own = servers.iter().find(|server| server["pid"] == screen.pid()).expect("it is known");
-    own["id"].as_str().unwrap().to_owned()
-}
-
-async fn shown_none(daemon: &Daemon, screen: &Screen) {
-    eventually("the screen showing no session", || async {
+/// Waits until the session's requests go to the terminal.
+async fn told_of(daemon: &Daemon, screen: &Screen, session: &str) {
+    eventually("the session being the terminal's", || async {
+        let known = daemon.explain(session).await;
         let servers = daemon.servers().await;
         let own = servers.iter().find(|server| server["pid"] == screen.pid());
-        if own.is_some_and(|own| own["viewing"] == Value::Null) { Ok(()) } else { Err(servers) }
+        if own.is_some_and(|own| own["id"] == known["owner"]) { Ok(()) } else { Err(known) }
     })
     .await;
 }
