@@ -59,22 +59,21 @@ async fn a_terminal_attached_to_pointsman_is_present_and_owns_nothing() {
     for owner in [&first, &second] {
         let session = owner.create_session().await;
         owner.prompt(&session, "hello").await;
-        let before = owned(&daemon, &session, owner).await;
+        owned(&daemon, &session, owner, "emitted").await;
         let screen = Screen::opencode_attached(&store, &project, daemon.url(), &session, "hello").await;
         let viewers = viewed(&daemon, &session, &screen).await;
         assert_eq!(viewers.as_array().map(Vec::len), Some(1), "{viewers}");
-        let after = owned(&daemon, &session, owner).await;
-        assert_eq!((&after["evidence"], &after["reason"]), (&before["evidence"], &before["reason"]));
+        let known = daemon.explain(&session).await;
+        assert_eq!((&known["ownerPort"], &known["evidence"]), (&json!(owner.port()), &json!("emitted")));
     }
 
     // Attached to a server itself, its screen is that server's.
     let session = second.create_session().await;
     second.prompt(&session, "whose").await;
-    owned(&daemon, &session, &second).await;
+    owned(&daemon, &session, &second, "emitted").await;
     let screen = Screen::opencode_attached(&store, &project, &first.url(), &session, "whose").await;
     viewed(&daemon, &session, &screen).await;
-    let now = owned(&daemon, &session, &first).await;
-    assert_eq!(now["evidence"], "viewing", "{now}");
+    owned(&daemon, &session, &first, "viewing").await;
 }
 
 /// Waits until the screen is known to show the session; gives all that do.
@@ -88,11 +87,12 @@ async fn viewed(daemon: &Daemon, session: &str, screen: &Screen) -> Value {
     .await
 }
 
-/// Waits until a server owns a session; gives what is known of that.
-async fn owned(daemon: &Daemon, session: &str, owner: &OpenCode) -> Value {
+/// Waits until a server owns a session by this evidence.
+async fn owned(daemon: &Daemon, session: &str, owner: &OpenCode, evidence: &str) {
     eventually("the owner", || async {
         let known = daemon.explain(session).await;
-        if known["ownerPort"] == owner.port() { Ok(known) } else { Err(known) }
+        let so = known["ownerPort"] == owner.port() && known["evidence"] == evidence;
+        if so { Ok(()) } else { Err(known) }
     })
-    .await
+    .await;
 }
