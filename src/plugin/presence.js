@@ -5,8 +5,8 @@ import { Daemon, Refused } from "./daemon.js"
 /** A daemon that starts should know its terminals soon; asking costs one look at a file, or one refused connection. */
 const FIRST = 250
 const LONGEST = 4_000
-/** Whoever refuses us will do so again. */
-const REFUSED = 30_000
+/** Whoever refuses us will do so again, but something may be mended. */
+const REFUSED = 10_000
 /** A terminal that closes waits no longer than this to say so. */
 const GOODBYE = 300
 
@@ -29,7 +29,7 @@ export class Presence {
     })
   }
 
-  /** Returns when it was ended, or when there turns out to be nothing to tell of. Never throws. */
+  /** Returns when it was ended. Never throws. */
   run() {
     this.#running = this.#goOn()
     return this.#running
@@ -42,7 +42,7 @@ export class Presence {
         const daemon = new Daemon(this.#read())
         await daemon.prove()
         const description = await this.#server.describe()
-        if (!description || this.#over) return
+        if (this.#over) return
         const report = this.#screen.report()
         const { id, heartbeat } = await daemon.register({ ...description, ...report })
         this.#known = true
@@ -50,9 +50,7 @@ export class Presence {
         await this.#keep(daemon, id, heartbeat, report)
         await daemon.remove(id)
       } catch (error) {
-        // An unknown id is a daemon that has forgotten: it is told again, soon.
-        const forgotten = this.#known && error instanceof Refused && error.status === 404
-        pause = forgotten ? FIRST : error instanceof Refused ? REFUSED : Math.min(pause * 2, LONGEST)
+        pause = this.#known ? FIRST : after(error, pause)
       }
       this.#known = false
       await this.#sleep(pause * (0.75 + Math.random() / 2))
@@ -87,6 +85,12 @@ export class Presence {
     const enough = new Promise((resolve) => setTimeout(resolve, GOODBYE).unref?.())
     await Promise.race([this.#running, enough])
   }
+}
+
+/** How long to wait after a failure: a daemon that stops, or has not started, is soon another. */
+function after(error, pause) {
+  const refused = error instanceof Refused && !(error.status >= 500)
+  return refused ? REFUSED : Math.min(pause * 2, LONGEST)
 }
 
 function equal(one, other) {

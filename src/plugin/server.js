@@ -24,10 +24,9 @@ export class Server {
     this.#role = role
   }
 
-  /** What pointsman is told of it; opens a listener first where the server has none. `null` if there is nothing. */
+  /** What pointsman is told of it; opens a listener first where the server has none. Throws if it does not answer. */
   async describe() {
     const reached = await this.#reached()
-    if (!reached) return null
     const { directory, worktree } = this.#api.state.path
     return { instance: this.#instance, pid: process.pid, directory, worktree, version: this.#api.app.version, ...reached }
   }
@@ -35,7 +34,8 @@ export class Server {
   async #reached() {
     const { baseUrl, fetch } = this.#api.client.client.getConfig()
     if (this.#role === "attach") return { kind: "attach", url: baseUrl }
-    if (!fetch || !(await answersWithin(fetch))) return { kind: "tui", url: reachable(baseUrl) }
+    if (isAddress(new URL(baseUrl).hostname)) return { kind: "tui", url: reachable(baseUrl) }
+    if (!(await answersWithin(fetch))) throw new Error("its server does not answer")
     this.#listener ??= this.#listen(fetch)
     const { server, token } = this.#listener
     return { kind: "tui", url: `http://127.0.0.1:${server.port}`, token, plugin: true }
@@ -73,14 +73,15 @@ export class Server {
   }
 }
 
+/** Whether a terminal that uses this host does so over the network: its server listens there. */
+function isAddress(hostname) {
+  return hostname === "localhost" || hostname.startsWith("[") || /^[\d.]+$/.test(hostname)
+}
+
 /** Whether `fetch` asks this very process: a name that cannot be resolved is answered. */
 async function answersWithin(fetch) {
-  try {
-    const response = await fetch(new Request(`${WITHIN}/global/health`))
-    return response.ok && (await response.json()).healthy === true
-  } catch {
-    return false
-  }
+  const response = await fetch(new Request(`${WITHIN}/global/health`))
+  return response.ok && (await response.json()).healthy === true
 }
 
 /** Lets another version of OpenCode name the events that this plugin was not made with. */

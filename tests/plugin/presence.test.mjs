@@ -87,10 +87,12 @@ test("without a daemon it waits, and opens nothing", async () => {
   pointsman.close()
 })
 
-test("a process with nothing to tell of asks no more", async () => {
-  const pointsman = await daemon()
-  const { run } = presence(() => pointsman.registration, { describe: async () => null })
+test("a daemon that stops just now is asked again soon", async () => {
+  let stopping = 1
+  const pointsman = await daemon((method, path) => (path === "/servers" && stopping-- > 0 ? [503, {}] : undefined))
+  const { one, run } = presence(() => pointsman.registration)
+  await pointsman.until(({ path }) => path === "/servers" && stopping < 0)
+  await one.end()
   await run
-  assert.equal(pointsman.asked.length, 1)
   pointsman.close()
 })

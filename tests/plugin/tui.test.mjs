@@ -7,9 +7,7 @@ import plugin from "../../src/plugin/tui.js"
 import { daemon, stateDir, terminal } from "./support.mjs"
 
 const healthy = async () => Response.json({ healthy: true, version: "1.18.33" })
-const unreached = async () => {
-  throw new TypeError("Unable to connect")
-}
+const unasked = async () => assert.fail("the network is asked")
 
 /** The listener of the runtime that OpenCode brings along. */
 function listening() {
@@ -45,7 +43,7 @@ test("one listener and one registration for a process, however often it is loade
 test("a process that listens registers that address, and opens no other", async () => {
   for (const [fetch, baseUrl, told] of [
     [undefined, "http://127.0.0.1:4096", "http://127.0.0.1:4096"],
-    [unreached, "http://0.0.0.0:4096/", "http://127.0.0.1:4096"],
+    [unasked, "http://0.0.0.0:4096/", "http://127.0.0.1:4096"],
   ]) {
     const pointsman = await daemon()
     const served = listening()
@@ -57,6 +55,26 @@ test("a process that listens registers that address, and opens no other", async 
     await ends[0]()
     pointsman.close()
   }
+})
+
+test("nothing is opened before the server within has answered", async () => {
+  const pointsman = await daemon()
+  const served = listening()
+  let asked = 0
+  const slow = async (request) => {
+    asked += 1
+    assert.equal(new URL(request.url).host, "pointsman.invalid")
+    if (asked === 1) throw new TypeError("it is starting")
+    if (asked === 2) return new Response("<html>")
+    assert.equal(served.length, 0)
+    return healthy()
+  }
+  const { api, ends } = terminal(slow)
+  await plugin.tui(api, { stateDir: stateDir(pointsman.registration) })
+  const { body } = await pointsman.until(({ path }) => path === "/servers")
+  assert.deepEqual([asked, body.plugin, served.length], [3, true, 1])
+  await ends[0]()
+  pointsman.close()
 })
 
 test("without a state directory, or in a process of another kind, nothing happens", async () => {
