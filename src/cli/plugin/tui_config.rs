@@ -52,7 +52,7 @@ pub(super) fn with(text: &str, entry: Entry<'_>) -> Result<Option<String>, Unrea
             {
                 surplus.remove();
             }
-            replace(first, entry.value());
+            replace(&first, entry.value());
         }
         None => {
             plugins.append(entry.value());
@@ -126,7 +126,7 @@ fn state_dir(element: &CstNode) -> Option<String> {
     options.get("stateDir")?.value()?.as_string_lit()?.decoded_value().ok()
 }
 
-fn replace(element: CstNode, value: CstInputValue) {
+fn replace(element: &CstNode, value: CstInputValue) {
     if let Some(array) = element.as_array() {
         array.replace_with(value);
     } else if let Some(text) = element.as_string_lit() {
