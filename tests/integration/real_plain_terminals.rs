@@ -78,6 +78,10 @@ async fn a_prompt_appears_on_the_screen_that_shows_its_session_and_on_no_other()
     daemon.restart().await;
     let screens = [&first, &second, &third];
     let sessions = shown(&daemon, screens).await;
+    let status = store.plugin(&["status"]).await;
+    for screen in screens {
+        assert!(status.contains(&format!("pid {:<8} has it", screen.pid())), "{status}");
+    }
     each_on_its_own(&daemon, screens, &sessions, "cold").await;
 
     // It is killed and started again: they come back by themselves.

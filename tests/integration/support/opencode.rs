@@ -145,10 +145,16 @@ impl Store {
 
     /// Installs the plugin for the daemon that uses `state`, as a person does.
     pub async fn install_plugin(&self, state: &Path) {
+        self.plugin(&["install", "--state-dir", &state.display().to_string()]).await;
+    }
+
+    /// `pointsman plugin …` for this home's configuration; gives what it wrote.
+    pub async fn plugin(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
-        command.args(["plugin", "install", "--config-dir"]).arg(self.home().join(".config/opencode"));
-        command.arg("--state-dir").arg(state);
-        assert!(Process::start("pointsman plugin", &command).ended().await.success());
+        command.arg("plugin").args(arguments).arg("--config-dir").arg(self.home().join(".config/opencode"));
+        let mut process = Process::start("pointsman plugin", &command);
+        assert!(process.ended().await.success());
+        process.log_to_the_end().await
     }
 
     /// Runs `opencode` with `arguments` in `directory` to its end; gives what it wrote.
