@@ -6,12 +6,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::{BufMut, Bytes, BytesMut};
 use divan::{Bencher, counter::ItemsCount};
 use pointsman::{
     domain::ids::ServerKey,
     events::{
-        hub::Hub,
+        hub::{Emitter, Hub},
+        journal::{Bounds, Journal, Keeper},
         log::Limits,
         sse,
         view::{AttentionRule, Shape, View},
@@ -23,10 +26,10 @@ use tokio::{
     sync::broadcast,
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 
 const EVENTS: usize = 10_000;
 const BURST: usize = 16;
-const SERVER: ServerKey = ServerKey(1);
 
 fn main() {
     divan::main();
@@ -55,14 +58,23 @@ fn view(directory: Option<String>) -> View {
         server: None,
         attention: AttentionRule::All,
         opened: None,
+        filter: Arc::default(),
     }
 }
 
-/// Publishes all events and returns how many bytes each subscriber read, which is all of them.
+const LIMITS: Limits = Limits { bytes: 64 << 20, events: 1 << 16 };
+
+/// Publishes all events to subscribers that count the bytes they read, which must be those of all events and their ids.
 async fn fan_out(subscribers: usize, events: usize, view_of: impl Fn(usize) -> View) {
-    let hub = Hub::new(Limits { bytes: 64 << 20, events: 1 << 16 });
+    fan_out_of(Hub::journalled(LIMITS, Journal::in_memory()), subscribers, events, view_of).await;
+}
+
+async fn fan_out_of(hub: Hub, subscribers: usize, events: usize, view_of: impl Fn(usize) -> View) {
     let event = event();
-    let expected = events * (event.frame.len() + "data: \n\n".len());
+    let server = Emitter { key: ServerKey(1), id: "srv_1".into() };
+    let first = hub.position();
+    let ids: usize = (first..first + events as u64).map(|n| format!("id: abcdefgh.{n}\n").len()).sum();
+    let expected = ids + events * (event.frame.len() + "data: \n\n".len());
     let mut readers = JoinSet::new();
     for n in 0..subscribers {
         let mut subscription = hub.subscribe(view_of(n));
@@ -70,13 +82,16 @@ async fn fan_out(subscribers: usize, events: usize, view_of: impl Fn(usize) -> V
             subscription.next().await.unwrap();
             let mut bytes = 0;
             while let Some(text) = subscription.next().await {
-                bytes += divan::black_box(text).len();
+                // What stands at the end is for each subscriber alone.
+                if !text.starts_with(b"retry: ") {
+                    bytes += divan::black_box(text).len();
+                }
             }
             bytes
         });
     }
     for n in 0..events {
-        hub.publish(SERVER, event.clone());
+        hub.publish(&server, event.clone());
         if n % BURST == 0 {
             tokio::task::yield_now().await;
         }
@@ -94,6 +109,28 @@ fn hub_one_view(bencher: Bencher<'_, '_>, subscribers: usize) {
     bencher
         .counter(ItemsCount::new(subscribers * EVENTS))
         .bench_local(|| runtime.block_on(fan_out(subscribers, EVENTS, |_| view(None))));
+}
+
+/// The same while a task on another thread keeps all of it in files.
+#[divan::bench(sample_count = 20, args = [1, 100, 1000])]
+fn hub_one_view_kept(bencher: Bencher<'_, '_>, subscribers: usize) {
+    let runtime = runtime();
+    let keeping = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    bencher
+        .counter(ItemsCount::new(subscribers * EVENTS))
+        .with_inputs(|| {
+            let home = tempfile::tempdir().unwrap();
+            let bounds = Bounds { bytes: 1 << 30, age: Duration::from_hours(1) };
+            let (journal, keeper) = Journal::open(home.path(), bounds).unwrap();
+            let hub = Hub::journalled(LIMITS, journal);
+            let stop = CancellationToken::new();
+            let kept = keeping.spawn(Keeper::run(keeper, hub.clone(), stop.clone()));
+            (home, hub, stop, kept)
+        })
+        .bench_local_values(|(home, hub, stop, kept)| {
+            runtime.block_on(fan_out_of(hub, subscribers, EVENTS, |_| view(None)));
+            (home, stop.drop_guard(), kept)
+        });
 }
 
 /// Each subscriber has a view of its own, so that each text is copied for each subscriber.

@@ -6,6 +6,7 @@
 mod feeds;
 mod herald;
 mod intake;
+mod keeping;
 mod reception;
 mod scout;
 mod second;
@@ -30,6 +31,7 @@ use self::{
     feeds::Feeds,
     herald::Herald,
     intake::{Intake, Overtaken},
+    keeping::Merged,
     reception::{Reception, Seen},
     scout::Rider,
     second::Second,
@@ -39,7 +41,7 @@ use crate::{
     config::{self, BasePath, Config},
     discovery::{Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
-    events::{hub::Hub, log::Limits, occasional::Occasional},
+    events::{hub::Hub, journal::JournalError, log::Limits, occasional::Occasional},
     front::{Front, dispatch::Dispatch, programs::Programs, workers::Workers},
     guard::{Guard, InstanceId, Tickets},
     machine::{self, Machine},
@@ -83,6 +85,9 @@ pub enum StartError {
     /// The kept claims cannot be used.
     #[error(transparent)]
     Kept(#[from] KeptError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// Somebody listens there already.
     #[error("{address} is in use by {holder}; stop that one or choose another address with --listen")]
     InUse {
@@ -121,7 +126,7 @@ pub struct App {
     feeds: Arc<Feeds>,
     discovery: Discovery,
     sync: Sync,
-    hub: Hub,
+    merged: Merged,
     second: Second,
     desk: Desk,
     tasks: TaskTracker,
@@ -145,7 +150,8 @@ impl App {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let instance = InstanceId::draw();
         let registry = Arc::new(Registry::new(Some(kept)));
-        let hub = Hub::new(Limits::default());
+        let merged = Merged::open(&config, state_dir.path())?;
+        let hub = merged.hub.clone();
         let tickets = Arc::new(Tickets::default());
         let (asking, workers) = carriers(&registry, config.routing.connect_timeout, &tickets)?;
         let catalogue = Catalogue::new(Arc::clone(&asking), config.routing.catalogue_ttl, Handle::current());
@@ -225,7 +231,7 @@ impl App {
             feeds: Arc::new(feeds),
             discovery,
             sync,
-            hub,
+            merged,
             second,
             desk,
             tasks,
@@ -248,7 +254,7 @@ impl App {
             feeds,
             discovery,
             sync,
-            hub,
+            merged,
             second,
             desk,
             tasks,
@@ -256,6 +262,8 @@ impl App {
             ..
         } = self;
         let second_hub = second.hub();
+        let hub = merged.hub.clone();
+        let keeping = merged.begin();
         let discovered = discovery.first_round();
         tasks.spawn(second.run(stopping.child_token()));
         tasks.spawn(desk.run(stopping.child_token()));
@@ -281,6 +289,7 @@ impl App {
             Ok(left) => tracing::info!(connections = left, "stopped; requests still open were cut"),
             Err(error) => tracing::error!(%error, "the listening side ended badly"),
         }
+        keeping.end().await;
         drop(state_dir);
     }
 }
@@ -346,6 +355,7 @@ fn census(
 ) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
     move || {
         let read = catalogue.counted();
+        let journal = keeping::census(&hubs[0]);
         let servers = registry.servers.now();
         let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
         let stores: HashSet<StoreKey> = servers.iter().map(|server| server.store).collect();
@@ -365,6 +375,7 @@ fn census(
                 drops: read.drops,
                 kept_bytes: read.kept_bytes,
             },
+            journal,
         }
     }
 }

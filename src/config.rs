@@ -5,6 +5,7 @@
 //! again. `config/pointsman.toml` documents every key.
 
 mod allowed_host;
+mod amount;
 mod base_path;
 mod cors_origin;
 mod environment;
@@ -31,9 +32,9 @@ pub use self::{
     error::{Advice, ConfigError, Problem},
     flags::ServeArgs,
     host_name::HostName,
-    meant::{Access, Config, ConfiguredServer, Credentials, Discovery, Routing, UnreachableOwner},
+    meant::{Access, Config, ConfiguredServer, Credentials, Discovery, Journal, Routing, UnreachableOwner},
     ports::{InvalidPorts, Ports},
     secret::Secret,
     server_url::{InvalidServerUrl, ServerUrl},
-    written::{Written, WrittenCredentials, WrittenServer},
+    written::{Written, WrittenCredentials, WrittenJournal, WrittenServer},
 };

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::census::{CatalogueCensus, Census};
+pub use self::census::{CatalogueCensus, Census, JournalCensus};
 use self::{census::Survey, histogram::Histogram};
 use crate::domain::evidence::Evidence;
 
@@ -320,6 +320,7 @@ mod tests {
             sessions: 7,
             stores: 1,
             subscribers: 3,
+            journal: JournalCensus { resumes: vec![("ok", 4)], ..JournalCensus::default() },
             ..Census::default()
         })
     }
@@ -355,6 +356,7 @@ mod tests {
             "pointsman_servers{state=\"locked\"} 0",
             "pointsman_sessions 7",
             "pointsman_subscribers 3",
+            "pointsman_stream_resumes_total{outcome=\"ok\"} 4",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
         }

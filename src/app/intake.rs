@@ -18,7 +18,7 @@ use crate::{
     },
     events::{
         feed::{self, Lost, Skipped},
-        hub::Hub,
+        hub::{Emitter, Hub},
         own::ServerChange,
     },
     metrics::Metrics,
@@ -202,6 +202,11 @@ impl Intake {
     }
 }
 
+/// How a server is named to subscribers.
+pub(super) fn emitter(server: &Server) -> Emitter {
+    Emitter { key: server.key, id: Arc::clone(&server.id.0) }
+}
+
 fn working(status: impl IntoIterator<Item = (SessionId, Activity)>) -> impl Iterator<Item = SessionId> {
     status.into_iter().filter(|(_, activity)| *activity != Activity::Idle).map(|(session, _)| session)
 }
@@ -227,7 +232,7 @@ impl feed::Intake for Intake {
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);
-                self.hub.publish(server.key, event);
+                self.hub.publish(&emitter(&server), event);
                 self.herald.cry(news);
             }
             Observed::Withhold => self.metrics.idle_withheld(),

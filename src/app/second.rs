@@ -13,7 +13,7 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::feeds::feed_of;
+use super::{feeds::feed_of, intake::emitter};
 use crate::{
     domain::{ask::Interface, ids::ServerKey},
     events::{
@@ -141,7 +141,7 @@ impl feed::Intake for Second {
             return;
         }
         self.metrics.events(1);
-        self.streams.hub().publish(server.key, event);
+        self.streams.hub().publish(&emitter(&server), event);
     }
 
     fn malformed(&self, server: ServerKey, why: Skipped) {

@@ -38,6 +38,7 @@ const TAKEN: &[&str] = &[
     "tui",
     "vcs",
     // Ours.
+    "events",
     "healthz",
     "metrics",
     "openapi.json",

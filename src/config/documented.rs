@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use figment::{Figment, error::Kind, providers::Serialized};
 use serde::de::DeserializeOwned;
 
-use super::{Config, Environment, ServeArgs, Written, WrittenCredentials, WrittenServer};
+use super::{Config, Environment, ServeArgs, Written, WrittenCredentials, WrittenJournal, WrittenServer};
 
 const FILE: &str = include_str!("../../config/pointsman.toml");
 const TABLE: &str = include_str!("../../docs/configuration.md");
@@ -16,7 +16,7 @@ fn uncommented(defaults: bool, examples: bool) -> String {
     for line in FILE.lines() {
         let Some(body) = line.strip_prefix('#') else { continue };
         let example = body.starts_with("    ");
-        let default = body.starts_with(|first: char| first.is_ascii_lowercase());
+        let default = body.starts_with(|first: char| first.is_ascii_lowercase() || first == '[');
         if (example && examples) || (default && defaults) {
             writeln!(text, "{}", body.trim()).unwrap();
         }
@@ -61,7 +61,11 @@ fn every_key_is_in_the_file_and_in_the_table() {
         );
     }
     let (before, servers) = shown.split_once("[[server]]").unwrap();
-    let (_, credentials) = before.split_once("[credentials]").unwrap();
+    let (before, credentials) = before.split_once("[credentials]").unwrap();
+    let (_, journal) = before.split_once("[journal]").unwrap();
+    for key in keys::<WrittenJournal>() {
+        assert!(has(key, journal), "{key} of [journal] is missing");
+    }
     for key in keys::<WrittenServer>() {
         assert!(has(key, servers), "{key} of [[server]] is missing");
     }

@@ -75,6 +75,8 @@ pub enum Problem {
     Ports(#[from] InvalidPorts),
     #[error("{0:?} is not a duration such as \"1s\" or \"500ms\"")]
     Duration(String),
+    #[error("{0:?} is not an amount of bytes such as \"64MiB\" or \"1GiB\"")]
+    Amount(String),
     #[error("{written:?} is not between {least} and {most}")]
     OutOfRange { written: String, least: &'static str, most: &'static str },
     #[error("{0:?} is neither true nor false")]

@@ -36,7 +36,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 21] = [
+const VARIABLES: [(&str, Shape); 24] = [
     ("listen", Shape::Text),
     ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
@@ -55,6 +55,9 @@ const VARIABLES: [(&str, Shape); 21] = [
     ("merge_deadline", Shape::Text),
     ("catalogue_ttl", Shape::Text),
     ("log", Shape::Text),
+    ("journal.persist", Shape::Bool),
+    ("journal.bytes", Shape::Text),
+    ("journal.age", Shape::Text),
     ("credentials.username", Shape::Text),
     ("credentials.password", Shape::Text),
     ("server", Shape::Servers),

@@ -7,6 +7,7 @@ use humantime_serde::re::humantime;
 use super::{
     AllowedHost, BasePath, ConfigError, CorsOrigin, Environment, HostName, Ports, Problem, Secret, ServeArgs,
     ServerUrl, Written,
+    amount::amount,
     layer::{Layer, Layers},
     written::{WrittenCredentials, WrittenServer},
 };
@@ -24,6 +25,10 @@ const MERGE_DEADLINE: &str = "2s";
 /// Changes are noticed by themselves; this bounds how long one goes unseen that nothing tells of. A person who starts
 /// several clients does so within half a minute.
 const CATALOGUE_TTL: &str = "30s";
+/// A day of what one person's agents say in all but the busiest times.
+const JOURNAL_BYTES: &str = "256MiB";
+/// Who closed the lid in the evening comes back in the morning.
+const JOURNAL_AGE: &str = "1d";
 const LOG: &str = "info";
 /// Longer is no token but a mistake, and the guard decodes it in place on the stack.
 const LONGEST_TOKEN: usize = 256;
@@ -45,6 +50,19 @@ pub struct Config {
     pub access: Access,
     /// For the choice of a server and the forwarding to it.
     pub routing: Routing,
+    /// For what is kept of events.
+    pub journal: Journal,
+}
+
+/// What is kept of events, so that clients that were away are told what they have missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// Whether it is kept in files, and so over a restart.
+    pub persist: bool,
+    /// At most as many bytes of files.
+    pub bytes: u64,
+    /// At most so far back.
+    pub age: Duration,
 }
 
 /// Where servers are looked for, and with what they are opened.
@@ -157,6 +175,7 @@ impl Config {
         let log = written.log.unwrap_or_else(|| LOG.to_owned());
         filter(&log).map_err(at("log"))?;
 
+        let journal = written.journal.unwrap_or_default();
         let credentials = written.credentials.unwrap_or_default();
         let credentials = opens(credentials).map_err(at("credentials.username"))?;
         let servers = servers(written.server.unwrap_or_default(), listen, credentials.as_ref());
@@ -207,6 +226,13 @@ impl Config {
                     "1m",
                 )?,
                 catalogue_ttl: duration("catalogue_ttl", written.catalogue_ttl, CATALOGUE_TTL, "0s", "10m")?,
+            },
+            journal: Journal {
+                persist: journal.persist.unwrap_or(true),
+                // The largest event that is read must fit.
+                bytes: amount(journal.bytes.as_deref().unwrap_or(JOURNAL_BYTES), "32MiB", "64GiB")
+                    .map_err(at("journal.bytes"))?,
+                age: duration("journal.age", journal.age, JOURNAL_AGE, "1m", "30d")?,
             },
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::{Config, ConfigError, Environment, ServeArgs, ServerUrl, UnreachableOwner};
+use super::{Config, ConfigError, Environment, Journal, ServeArgs, ServerUrl, UnreachableOwner};
 
 struct Home(tempfile::TempDir);
 
@@ -102,12 +102,17 @@ fn every_key_can_come_from_the_environment() {
         .with("POINTSMAN_MERGE_DEADLINE", "1s")
         .with("POINTSMAN_CATALOGUE_TTL", "0s")
         .with("POINTSMAN_LOG", "pointsman=debug")
+        .with("POINTSMAN_JOURNAL_PERSIST", "false")
+        .with("POINTSMAN_JOURNAL_BYTES", "64MiB")
+        .with("POINTSMAN_JOURNAL_AGE", "2h")
         .with("POINTSMAN_CREDENTIALS_USERNAME", "me")
         .with("POINTSMAN_CREDENTIALS_PASSWORD", "1234")
         .with("POINTSMAN_SERVER", "http://127.0.0.1:4096,http://127.0.0.1:4097")
         .with("POINTSMAN_URL", "http://127.0.0.1:4747");
     let config = Config::load(&ServeArgs::default(), &environment).unwrap();
     assert_eq!(config.routing.catalogue_ttl, Duration::ZERO);
+    let journal = Journal { persist: false, bytes: 64 << 20, age: Duration::from_hours(2) };
+    assert_eq!(config.journal, journal);
     assert_eq!(config.base_path.unwrap().as_str(), "/oc");
     assert_eq!(config.access.allowed_hosts.len(), 2);
     assert_eq!(config.access.cors.len(), 2);
@@ -189,6 +194,8 @@ fn bad_values_are_told_under_the_name_they_were_written() {
     );
     assert!(from_variable("POINTSMAN_TICK", "1h").contains("not between 50ms and 1m"));
     assert!(from_variable("POINTSMAN_CATALOGUE_TTL", "1h").contains("not between 0s and 10m"));
+    assert!(from_variable("POINTSMAN_JOURNAL_BYTES", "64MB").contains("not an amount of bytes"));
+    assert!(from_variable("POINTSMAN_JOURNAL_BYTES", "1MiB").contains("not between 32MiB and 64GiB"));
     assert!(from_variable("POINTSMAN_SCAN", "perhaps").contains("neither true nor false"));
     assert!(from_variable("POINTSMAN_TOKEN", "").contains("POINTSMAN_TOKEN: the value is empty"));
     assert!(from_variable("POINTSMAN_UNREACHABLE_OWNER", "x").contains("fallback and refuse"));

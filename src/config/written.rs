@@ -27,6 +27,7 @@ pub struct Written {
     pub merge_deadline: Option<String>,
     pub catalogue_ttl: Option<String>,
     pub log: Option<String>,
+    pub journal: Option<WrittenJournal>,
     pub credentials: Option<WrittenCredentials>,
     pub server: Option<Vec<WrittenServer>>,
 }
@@ -40,6 +41,16 @@ pub struct WrittenServer {
     pub name: Option<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+}
+
+/// The `[journal]` table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[expect(missing_docs, reason = "see `Written`")]
+pub struct WrittenJournal {
+    pub persist: Option<bool>,
+    pub bytes: Option<String>,
+    pub age: Option<String>,
 }
 
 /// The `[credentials]` table.

@@ -7,14 +7,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use memchr::memchr2;
+use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use crate::events::{
+    cursor::Epoch,
     log::{Behind, Event, Log},
-    view::{Shape, View},
+    text::Script,
+    view::View,
 };
 
 /// A frame is closed once it holds as much: enough that the cost of a write no longer matters, little enough for a
@@ -31,6 +32,7 @@ const KEPT_BYTES: usize = 2 * FULL_FRAME;
 #[derive(Debug)]
 pub(super) struct Lane {
     view: View,
+    script: Script,
     chain: Mutex<Chain>,
 }
 
@@ -64,19 +66,22 @@ pub(super) enum Reading {
 }
 
 impl Lane {
-    pub(super) fn new(view: View) -> Self {
-        Self { view, chain: Mutex::default() }
+    /// A lane whose events have ids of `epoch`.
+    pub(super) fn new(view: View, epoch: Option<Epoch>) -> Self {
+        let script = Script { shape: view.shape, epoch };
+        Self { view, script, chain: Mutex::default() }
     }
 
-    pub(super) fn shape(&self) -> Shape {
-        self.view.shape
+    /// How its text is written.
+    pub(super) fn script(&self) -> Script {
+        self.script
     }
 
     /// What there is to read at `from`. `alone` says that the reader shares the lane with nobody, so that keeping
     /// its frames would be of no use.
     pub(super) fn read(&self, from: u64, log: &RwLock<Log>, default: Option<&str>, alone: bool) -> Reading {
         if alone {
-            return self.write(from, u64::MAX, log, default).into();
+            return self.write(from, u64::MAX, log, default, |_| false).into();
         }
         let mut chain = self.chain.lock();
         let at = chain.frames.partition_point(|frame| frame.to <= from);
@@ -93,7 +98,7 @@ impl Lane {
             None => {
                 // The lock is held while writing, so that whoever comes next finds the frame instead of doing the
                 // same work.
-                let written = self.write(from, u64::MAX, log, default);
+                let written = self.write(from, u64::MAX, log, default, |_| false);
                 if let Ok(frame) = &written
                     && !frame.text.is_empty()
                 {
@@ -103,7 +108,28 @@ impl Lane {
             }
         };
         drop(chain);
-        self.write(from, until, log, default).into()
+        self.write(from, until, log, default, |_| false).into()
+    }
+
+    /// The same for one reader who was away: up to `until`, and without what is `hidden` by now.
+    pub(super) fn replay(
+        &self,
+        from: u64,
+        until: u64,
+        log: &RwLock<Log>,
+        default: Option<&str>,
+        hidden: impl Fn(&Event) -> bool,
+    ) -> Reading {
+        self.write(from, until, log, default, hidden).into()
+    }
+
+    /// The text of `events`, which are not in the log any more.
+    pub(super) fn text(&self, events: &[Event], default: Option<&str>) -> Bytes {
+        let mut text = BytesMut::new();
+        for event in events.iter().filter(|event| self.view.admits(event, default)) {
+            self.script.put(&mut text, event);
+        }
+        text.freeze()
     }
 
     fn write(
@@ -112,14 +138,15 @@ impl Lane {
         until: u64,
         log: &RwLock<Log>,
         default: Option<&str>,
+        hidden: impl Fn(&Event) -> bool,
     ) -> Result<Frame, Behind> {
         // The log is let go before the copying: 10 MB events are rare, but no reason to keep its writer waiting.
         let mut events: SmallVec<[Arc<Event>; 32]> = SmallVec::new();
         let mut bytes = 0;
         let mut looks = 0;
         let to = log.read().read(from, until, |event| {
-            if self.view.admits(event, default) {
-                bytes += text_of(event, self.view.shape).len() + AROUND;
+            if self.view.admits(event, default) && !hidden(event) {
+                bytes += self.script.room(event);
                 events.push(event.clone());
             }
             looks += 1;
@@ -127,7 +154,7 @@ impl Lane {
         })?;
         let mut text = BytesMut::with_capacity(bytes);
         for event in &events {
-            put_event(&mut text, text_of(event, self.view.shape));
+            self.script.put(&mut text, event);
         }
         Ok(Frame { from, to, text: text.freeze() })
     }
@@ -154,32 +181,6 @@ impl From<Result<Frame, Behind>> for Reading {
     }
 }
 
-fn text_of(event: &Event, shape: Shape) -> &[u8] {
-    match shape {
-        Shape::Global | Shape::Api => &event.frame,
-        Shape::Directory => event.frame.get(event.payload.clone()).unwrap_or_default(),
-    }
-}
-
-/// What stands around the text of an event: `data: ` and two line ends.
-const AROUND: usize = 8;
-
-/// Writes `text` as one server-sent event.
-pub(super) fn put_event(out: &mut BytesMut, text: &[u8]) {
-    if memchr2(b'\n', b'\r', text).is_none() {
-        out.reserve(text.len() + AROUND);
-        out.put_slice(b"data: ");
-        out.put_slice(text);
-    } else {
-        // Nobody writes JSON over several lines into a stream, but it would be allowed.
-        for (n, line) in text.split(|byte| matches!(byte, b'\n' | b'\r')).enumerate() {
-            out.put_slice(if n == 0 { b"data: " } else { b"\ndata: " });
-            out.put_slice(line);
-        }
-    }
-    out.put_slice(b"\n\n");
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -188,7 +189,7 @@ mod tests {
     use crate::events::{
         log::Limits,
         sse,
-        view::{Attention, AttentionRule},
+        view::{Attention, AttentionRule, Shape},
     };
 
     fn view(directory: &str) -> View {
@@ -198,6 +199,7 @@ mod tests {
             server: None,
             attention: AttentionRule::All,
             opened: None,
+            filter: Arc::default(),
         }
     }
 
@@ -208,6 +210,7 @@ mod tests {
             directory: Some(directory.into()),
             attention: Attention::Everyone,
             session: None,
+            kind: "x".into(),
             payload: 0..text.len(),
             frame: text.into(),
             global_only: false,
@@ -224,7 +227,7 @@ mod tests {
     fn readers_at_one_place_get_one_text() {
         let log = RwLock::new(Log::new(Limits::default()));
         append(&log, "/a", "one".into());
-        let lane = Lane::new(view("/a"));
+        let lane = Lane::new(view("/a"), None);
         let mut texts = (0..3).map(|_| match lane.read(0, &log, None, false) {
             Reading::Text { text, to: 1 } => text,
             other => panic!("{other:?}"),
@@ -235,20 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_several_lines_stays_one_event() {
-        let mut out = BytesMut::new();
-        put_event(&mut out, b"{\n1}");
-        assert_eq!(events(out.freeze()), ["{\n1}"]);
-    }
-
-    #[test]
     fn a_frame_ends_when_it_is_full_and_one_larger_event_fits() {
         let log = RwLock::new(Log::new(Limits::default()));
         append(&log, "/a", "x".repeat(1 << 20));
         for _ in 0..10 {
             append(&log, "/a", "y".repeat(100 << 10));
         }
-        let lane = Lane::new(view("/a"));
+        let lane = Lane::new(view("/a"), None);
         let (mut at, mut sizes) = (0, Vec::new());
         while let Reading::Text { text, to } = lane.read(at, &log, None, false) {
             sizes.push(events(text).len());
@@ -270,7 +266,7 @@ mod tests {
             steps in prop::collection::vec((0_usize..8, any::<bool>(), size()), 1..300),
         ) {
             let log = RwLock::new(Log::new(Limits::default()));
-            let lane = Lane::new(view("/a"));
+            let lane = Lane::new(view("/a"), None);
             let mut published = Vec::new();
             let mut readers: Vec<Option<(u64, usize, Vec<Bytes>)>> = vec![None; 6];
             for (n, (who, own, size)) in steps.into_iter().enumerate() {

@@ -3,28 +3,30 @@
 //! Bounded by bytes and by count; the oldest go first. Readers hold a position (the sequence number they read
 //! next) and nothing else, so the log does not know them and none of them delays it.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{
-    domain::ids::{ServerKey, SessionId},
-    events::view::Attention,
-};
+use crate::{domain::ids::SessionId, events::view::Attention};
+
+/// The type of the event that tells the end of a session.
+pub(super) const DELETED: &str = "session.deleted";
 
 /// One published event.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Its place in the merged stream.
     pub seq: u64,
-    /// The server that emitted it; `None` for our own.
-    pub server: Option<ServerKey>,
+    /// The id of the server that emitted it; `None` for our own.
+    pub server: Option<Arc<str>>,
     /// The directory whose instance emitted it; `None` for an event of a whole process, and for our own.
     pub directory: Option<Arc<str>>,
     /// Who is to see it.
     pub attention: Attention,
     /// The session it speaks of.
     pub session: Option<SessionId>,
+    /// Its type, such as `message.part.delta`.
+    pub kind: Cow<'static, str>,
     /// The `/global/event` form, as received.
     pub frame: Bytes,
     /// Where the `/event` form lies in `frame`.
@@ -54,6 +56,24 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Behind;
 
+/// Events taken together.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) events: Vec<Arc<Event>>,
+    /// Where they begin.
+    pub(super) from: u64,
+    /// Where to go on.
+    pub(super) to: u64,
+    /// Something between where they were asked for and `from` was lost.
+    pub(super) lost: bool,
+}
+
+impl Gathered {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Log {
     events: VecDeque<Arc<Event>>,
@@ -65,7 +85,17 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { events: VecDeque::new(), end: 0, bytes: 0, limits }
+        Self::beginning_at(0, limits)
+    }
+
+    /// A log whose first event has this number.
+    pub(super) fn beginning_at(first: u64, limits: Limits) -> Self {
+        Self { events: VecDeque::new(), end: first, bytes: 0, limits }
+    }
+
+    /// How much it holds, in bytes of frames.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The position of the next event.
@@ -73,7 +103,8 @@ impl Log {
         self.end
     }
 
-    fn start(&self) -> u64 {
+    /// The position of the oldest event.
+    pub(super) fn start(&self) -> u64 {
         self.end - self.events.len() as u64
     }
 
@@ -115,6 +146,22 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The events from `from` on, or from the oldest on that is kept, up to about `most` bytes.
+    pub(super) fn gather(&self, from: u64, most: usize) -> Gathered {
+        let begin = from.max(self.start());
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        let read = self.read(begin, u64::MAX, |event| {
+            bytes += event.frame.len();
+            events.push(Arc::clone(event));
+            bytes < most
+        });
+        // It begins where the log does, or later.
+        let to = read.unwrap_or(begin);
+        Gathered { events, from: begin, to, lost: begin != from }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -128,6 +175,7 @@ mod tests {
             directory: None,
             attention: Attention::Everyone,
             session: None,
+            kind: "x".into(),
             frame: vec![b'x'; size].into(),
             payload: 0..0,
             global_only: true,

@@ -91,7 +91,14 @@ mod tests {
     const SERVER: ServerKey = ServerKey(1);
 
     fn view() -> View {
-        View { shape: Shape::Api, directory: None, server: None, attention: AttentionRule::All, opened: None }
+        View {
+            shape: Shape::Api,
+            directory: None,
+            server: None,
+            attention: AttentionRule::All,
+            opened: None,
+            filter: Arc::default(),
+        }
     }
 
     #[tokio::test(start_paused = true)]

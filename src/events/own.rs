@@ -21,12 +21,14 @@ use crate::{
         ids::SessionId,
         kind::Kind,
     },
-    events::view::Shape,
+    events::{cursor::Reset, view::Shape},
 };
 
 /// An event ready to be published.
 #[derive(Clone, Debug)]
 pub struct Own {
+    /// Its type.
+    pub kind: &'static str,
     /// The `/global/event` form; the whole event, if it is one of the second interface.
     pub frame: Bytes,
     /// Where the `/event` form lies in it.
@@ -197,39 +199,82 @@ pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
                 format!(r#""location":{},"#, json(&Location { directory }))
             });
             let frame = format!(r#"{{"id":"{}","type":"{kind}",{location}"data":{answer}}}"#, id());
-            Own { payload: 0..frame.len(), frame: frame.into(), session, directory }
+            Own { kind, payload: 0..frame.len(), frame: frame.into(), session, directory }
         }
     }
 }
 
+/// pointsman was started anew: what happened meanwhile is not in the journal. `clean` says whether everything told
+/// before is.
+pub fn restarted(clean: bool) -> Own {
+    wrap(BARE, "pointsman.restarted", &format!(r#"{{"clean":{clean}}}"#))
+}
+
+/// What our own stream says at its beginning.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Hello<'a> {
+    /// Where the stream begins.
+    pub(super) cursor: Option<String>,
+    /// Whether all that was missed follows; `None` for who named no cursor.
+    pub(super) resume: Option<&'static str>,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<&'static str>,
+    /// What runs.
+    pub(super) servers: &'a [Present],
+}
+
+/// A server as the beginning of our own stream names it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Present {
+    /// Its id, as in `GET /servers`.
+    pub id: Arc<str>,
+    /// Where it is reached.
+    pub url: String,
+    /// Its own directory, once known.
+    pub directory: Option<Arc<str>>,
+    /// As in `GET /servers`.
+    pub state: &'static str,
+}
+
+/// The first event of our own stream.
+pub(super) fn hello(hello: &Hello<'_>) -> Bytes {
+    wrap(BARE, "pointsman.hello", &json(hello)).frame
+}
+
 /// The first event of a stream.
 pub(super) fn connected(shape: Shape) -> Bytes {
-    plain("server.connected", shape)
+    plain("server.connected", "{}", shape)
+}
+
+/// What was missed cannot be told: whoever receives this must ask for the present state.
+pub(super) fn reset(shape: Shape, reason: Reset) -> Bytes {
+    plain("pointsman.reset", &format!(r#"{{"reason":"{}"}}"#, reason.as_str()), shape)
 }
 
 /// The sign of life of a stream; `None` where that is not an event but a comment.
 pub(super) fn heartbeat(shape: Shape) -> Option<Bytes> {
     match shape {
-        Shape::Global | Shape::Directory => Some(plain("server.heartbeat", shape)),
+        Shape::Global | Shape::Directory | Shape::Own => Some(plain("server.heartbeat", "{}", shape)),
         Shape::Api => None,
     }
 }
 
-fn plain(kind: &str, shape: Shape) -> Bytes {
-    let own = wrap(BARE, kind, "{}");
+fn plain(kind: &'static str, properties: &str, shape: Shape) -> Bytes {
+    let own = wrap(BARE, kind, properties);
     match shape {
-        Shape::Global => own.frame,
+        Shape::Global | Shape::Own => own.frame,
         Shape::Directory => own.frame.slice(own.payload),
-        Shape::Api => format!(r#"{{"id":"{}","type":"{kind}","data":{{}}}}"#, id()).into(),
+        Shape::Api => format!(r#"{{"id":"{}","type":"{kind}","data":{properties}}}"#, id()).into(),
     }
 }
 
 /// What stands before the payload of an event that concerns no directory.
 const BARE: &str = r#"{"payload":"#;
 
-fn wrap(before: &str, kind: &str, properties: &str) -> Own {
+fn wrap(before: &str, kind: &'static str, properties: &str) -> Own {
     let frame = format!(r#"{before}{{"id":"{}","type":"{kind}","properties":{properties}}}}}"#, id());
-    Own { payload: before.len()..frame.len() - 1, frame: frame.into(), session: None, directory: None }
+    Own { kind, payload: before.len()..frame.len() - 1, frame: frame.into(), session: None, directory: None }
 }
 
 /// Texts and numbers always become JSON; were one not to, the event would still tell that something happened.

@@ -13,15 +13,18 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
+use rand::Rng;
 use tokio::{
     sync::futures::OwnedNotified,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 use crate::events::{
+    cursor::{Cursor, Reset},
     hub::Shared,
-    lane::{Lane, Reading, put_event},
-    own,
+    lane::{Lane, Reading},
+    own::{self, Hello, Present},
+    replay::{Missed, Replay},
     view::Shape,
 };
 
@@ -34,7 +37,12 @@ const API_HEARTBEAT: Duration = Duration::from_secs(15);
 /// What is sent then, and once behind the greeting: a comment and no event.
 const API_BEAT: &[u8] = b": heartbeat\n\n";
 
-/// A stream of events: `server.connected` first, then what is published, and a `server.heartbeat` every 10 s (on
+/// When clients come back after an end of ours, in milliseconds: not all in one instant, and soon enough for nobody to
+/// notice. A restart takes less than the first.
+const RETRY_MS: std::ops::Range<u32> = 1_000..4_000;
+
+/// A stream of events: a greeting first (`server.connected`, or `pointsman.hello` on our own stream), then what a
+/// subscriber that was here before has missed, then what is published, and a `server.heartbeat` every 10 s (on
 /// `/api/event` a comment every 15 s) whenever the client has read all there is.
 ///
 /// Each item is as many whole events as were there, at most about 256 KiB. The stream ends when the hub closes, and
@@ -50,22 +58,43 @@ pub struct Subscription {
     news: Pin<Box<OwnedNotified>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    New,
+    New(Start),
+    Replaying(Replay),
     Live,
     Ended,
 }
 
+/// Where and how a subscriber begins.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// What became of its cursor: where to go on; `None` if it has none.
+    pub(super) judged: Option<Result<u64, Reset>>,
+    /// Where it is live.
+    pub(super) end: u64,
+    /// What our own stream names at its beginning.
+    pub(super) servers: Vec<Present>,
+}
+
+impl Start {
+    /// Where the stream begins.
+    fn position(&self) -> u64 {
+        match self.judged {
+            Some(Ok(from)) => from,
+            Some(Err(_)) | None => self.end,
+        }
+    }
+}
+
 impl Subscription {
-    pub(super) fn new(shared: Arc<Shared>, lane: Arc<Lane>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, lane: Arc<Lane>, start: Start) -> Self {
         shared.audience.send_modify(|audience| *audience += 1);
-        let every = if lane.shape() == Shape::Api { API_HEARTBEAT } else { HEARTBEAT };
+        let every = if lane.script().shape == Shape::Api { API_HEARTBEAT } else { HEARTBEAT };
         let mut heartbeat = interval_at(Instant::now() + every, every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let news = Box::pin(shared.news.clone().notified_owned());
-        let position = shared.log.read().end();
-        Self { shared, lane, position, state: State::New, heartbeat, news }
+        Self { shared, lane, position: start.end, state: State::New(start), heartbeat, news }
     }
 
     /// The next piece of the stream; `None` when it has ended. Cancelling loses nothing.
@@ -75,18 +104,35 @@ impl Subscription {
 
     /// As [`next`](Self::next).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        match self.state {
+        match &mut self.state {
             State::Ended => return Poll::Ready(None),
-            State::New => {
-                self.state = State::Live;
-                let shape = self.lane.shape();
-                let mut text = BytesMut::new();
-                put_event(&mut text, &own::connected(shape));
-                if shape == Shape::Api {
-                    text.extend_from_slice(API_BEAT);
-                }
-                return Poll::Ready(Some(text.freeze()));
+            State::New(start) => {
+                let text = greeting(&self.lane, start);
+                let journal = self.shared.journal.clone();
+                self.state = match (journal, start.position()) {
+                    (Some(journal), from) if from < start.end => {
+                        State::Replaying(Replay::new(journal, from, start.end))
+                    }
+                    _ => State::Live,
+                };
+                return Poll::Ready(Some(text));
             }
+            State::Replaying(replay) => match ready!(replay.poll_next(&self.shared, &self.lane, cx)) {
+                Missed::Text(text) => return Poll::Ready(Some(text)),
+                Missed::Over(position) => {
+                    self.position = position;
+                    self.state = State::Live;
+                }
+                Missed::Lost => {
+                    tracing::info!(
+                        position = replay.position(),
+                        "what a subscriber missed is not kept any more"
+                    );
+                    self.position = self.shared.log.read().end();
+                    self.state = State::Live;
+                    return Poll::Ready(Some(self.aside(&own::reset(self.shape(), Reset::TooOld))));
+                }
+            },
             State::Live => {}
         }
         loop {
@@ -103,11 +149,14 @@ impl Subscription {
                     tracing::info!(position = self.position, "subscriber fell behind the log");
                     return self.end();
                 }
-                Reading::Nothing { .. } if closed => return self.end(),
+                Reading::Nothing { .. } if closed => {
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(retry()));
+                }
                 Reading::Nothing { .. } => {
                     if self.news.as_mut().poll(cx).is_pending() {
                         ready!(self.heartbeat.poll_tick(cx));
-                        return Poll::Ready(Some(beat(self.lane.shape())));
+                        return Poll::Ready(Some(self.beat()));
                     }
                     self.news.set(self.shared.news.clone().notified_owned());
                 }
@@ -121,18 +170,56 @@ impl Subscription {
         self.lane.read(self.position, &self.shared.log, default.as_deref(), alone)
     }
 
+    fn shape(&self) -> Shape {
+        self.lane.script().shape
+    }
+
+    /// An event of this stream alone, with an id that moves its client's cursor on.
+    fn aside(&self, event: &[u8]) -> Bytes {
+        let mut text = BytesMut::new();
+        self.lane.script().put_aside(&mut text, event, self.position);
+        text.freeze()
+    }
+
+    /// A sign of life.
+    fn beat(&self) -> Bytes {
+        own::heartbeat(self.shape()).map_or(Bytes::from_static(API_BEAT), |event| self.aside(&event))
+    }
+
     fn end(&mut self) -> Poll<Option<Bytes>> {
         self.state = State::Ended;
         Poll::Ready(None)
     }
 }
 
-/// A sign of life, of this stream alone.
-fn beat(shape: Shape) -> Bytes {
-    let Some(event) = own::heartbeat(shape) else { return Bytes::from_static(API_BEAT) };
-    let mut out = BytesMut::new();
-    put_event(&mut out, &event);
-    out.freeze()
+/// How the stream begins.
+fn greeting(lane: &Lane, start: &Start) -> Bytes {
+    let (script, mut text) = (lane.script(), BytesMut::new());
+    let position = start.position();
+    let reset = start.judged.and_then(Result::err);
+    if script.shape == Shape::Own {
+        let hello = Hello {
+            cursor: script.epoch.map(|epoch| Cursor { epoch, seq: position.saturating_sub(1) }.to_string()),
+            resume: start.judged.map(|judged| if judged.is_ok() { "ok" } else { "gap" }),
+            reason: reset.map(Reset::as_str),
+            servers: &start.servers,
+        };
+        script.put_aside(&mut text, &own::hello(&hello), position);
+        return text.freeze();
+    }
+    script.put_aside(&mut text, &own::connected(script.shape), position);
+    if let Some(reset) = reset {
+        script.put_aside(&mut text, &own::reset(script.shape, reset), position);
+    }
+    if script.shape == Shape::Api {
+        text.extend_from_slice(API_BEAT);
+    }
+    text.freeze()
+}
+
+/// When to come back, told as the last thing of all.
+fn retry() -> Bytes {
+    format!("retry: {}\n\n", rand::rng().random_range(RETRY_MS)).into()
 }
 
 impl Drop for Subscription {
@@ -153,7 +240,7 @@ impl Body for Subscription {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state == State::Ended
+        matches!(self.state, State::Ended)
     }
 }
 

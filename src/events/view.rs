@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{directory::same_directory, ids::ServerKey},
-    events::{log::Event, opened::Opened},
+    domain::directory::same_directory,
+    events::{filter::Filter, log::Event, opened::Opened},
 };
 
 /// What a subscriber asked for. Subscribers with equal views share the work of writing their events.
@@ -18,12 +18,15 @@ pub struct View {
     pub shape: Shape,
     /// The directory it named.
     pub directory: Option<Arc<str>>,
-    /// The server it named. It gets the other servers' events all the same, but moves its screen for this one only.
-    pub server: Option<ServerKey>,
+    /// The id of the server it named. It gets the other servers' events all the same, but moves its screen for this
+    /// one only.
+    pub server: Option<Arc<str>>,
     /// Whose calls for attention it gets when it names no directory.
     pub attention: AttentionRule,
     /// What its program has opened, if that is known: calls for attention from there reach it as well.
     pub opened: Option<Opened>,
+    /// What it wants to hear of, on our own stream.
+    pub filter: Arc<Filter>,
 }
 
 /// The form of the events.
@@ -36,6 +39,9 @@ pub enum Shape {
     Directory,
     /// As on `/api/event`: `{"id","type","durable","location","data"}`, of all directories and of whole processes.
     Api,
+    /// As on `/events`, our own: `{"directory","project","payload","server","id"}`, of what the filter lets through. Its
+    /// clients are written for it and know what they answer, so it holds nothing back.
+    Own,
 }
 
 /// Whose calls for attention reach a subscriber that names no directory.
@@ -61,6 +67,9 @@ pub enum Attention {
 impl View {
     /// Whether the event is for this view, while the default server's own directory is `default`.
     pub(super) fn admits(&self, event: &Event, default: Option<&str>) -> bool {
+        if self.shape == Shape::Own {
+            return self.filter.admits(event);
+        }
         let of = |wanted: Option<&str>| match (wanted, event.directory.as_deref()) {
             (Some(wanted), Some(directory)) => same_directory(wanted, directory),
             _ => false,
@@ -68,7 +77,7 @@ impl View {
         let named = self.directory.as_deref();
         let reaches = match self.shape {
             Shape::Directory => !event.global_only && of(named.or(default)),
-            Shape::Global | Shape::Api => true,
+            Shape::Global | Shape::Api | Shape::Own => true,
         };
         reaches
             && match event.attention {
@@ -95,16 +104,17 @@ impl View {
 mod tests {
     use super::*;
 
-    const HOME: ServerKey = ServerKey(1);
-    const AWAY: ServerKey = ServerKey(2);
+    const HOME: &str = "srv_home";
+    const AWAY: &str = "srv_away";
 
     fn event(directory: Option<&str>, attention: Attention) -> Event {
         Event {
             seq: 0,
-            server: Some(HOME),
+            server: Some(HOME.into()),
             directory: directory.map(Into::into),
             attention,
             session: None,
+            kind: "x".into(),
             frame: bytes::Bytes::new(),
             payload: 0..0,
             global_only: directory.is_none(),
@@ -112,7 +122,14 @@ mod tests {
     }
 
     fn view(shape: Shape, directory: Option<&str>, attention: AttentionRule) -> View {
-        View { shape, directory: directory.map(Into::into), server: None, attention, opened: None }
+        View {
+            shape,
+            directory: directory.map(Into::into),
+            server: None,
+            attention,
+            opened: None,
+            filter: Arc::default(),
+        }
     }
 
     #[test]
@@ -159,7 +176,8 @@ mod tests {
         let tui = event(Some("/one"), Attention::Screen);
         for shape in [Shape::Global, Shape::Directory] {
             for (server, reaches) in [(None, false), (Some(AWAY), false), (Some(HOME), true)] {
-                let view = View { server, ..view(shape, Some("/one"), AttentionRule::All) };
+                let view =
+                    View { server: server.map(Into::into), ..view(shape, Some("/one"), AttentionRule::All) };
                 assert_eq!(view.admits(&tui, None), reaches, "{shape:?} {server:?}");
             }
         }

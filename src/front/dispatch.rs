@@ -19,7 +19,7 @@ use super::{
     address, page,
     prefixed::Prefixed,
     programs::{Ends, Programs},
-    subscribe::subscribe,
+    subscribe::{self, subscribe, subscribe_own},
 };
 use crate::{
     api::error::{self, Fault},
@@ -146,6 +146,9 @@ impl Dispatch {
             let fault = Fault::NoSuchMethod { method: parts.method, path: parts.uri.to_string() };
             return (Decision::Own, error::fault(&fault));
         }
+        if parts.uri.path() == subscribe::OWN {
+            return self.own_stream(&parts);
+        }
         if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
             // These two are boxed so that the many that are forwarded do not carry their state around.
             return (Decision::Own, Box::pin(self.own(parts, body)).await);
@@ -188,6 +191,14 @@ impl Dispatch {
         let Subject::Session { id, .. } = subject else { return false };
         let Ok(session) = SessionId::try_new(id) else { return false };
         matches!(self.registry.find(&session), Found::In(_, Some(owner)) if owner.evidence.owns())
+    }
+
+    fn own_stream(&self, parts: &Parts) -> Answer {
+        if parts.method != Method::GET {
+            let fault = Fault::NoSuchMethod { method: parts.method.clone(), path: subscribe::OWN.to_owned() };
+            return (Decision::Own, error::fault(&fault));
+        }
+        (Decision::Stream, subscribe_own(parts, &self.hub, &self.registry.servers))
     }
 
     async fn own(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {

@@ -5,20 +5,31 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 
 use crate::{
+    api::error::{self, Fault},
     events::{
-        hub::Hub,
+        filter::{Filter, InvalidFilter},
+        gzip::Gzipped,
+        hub::{Hub, Joining},
         occasional::Occasional,
         opened::Opened,
+        own::Present,
+        subscriber::Subscription,
         view::{AttentionRule, Shape, View},
     },
     opencode::operations::Stream,
-    proxy::{answer::AnswerBody, named},
-    registry::servers::Servers,
+    proxy::{answer::AnswerBody, catalogue::reads_gzip, named, route::RouteError},
+    registry::servers::{Servers, Snapshot},
 };
+
+/// Where our own stream is found.
+pub(super) const OWN: &str = "/events";
 
 /// Sent by browsers alone; `Sec-Fetch-Mode` is sent by Node's `fetch` as well.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const VARY: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// Our own stream in place of `stream`, for a program that has `opened` these directories.
 pub(super) async fn subscribe(
@@ -38,16 +49,88 @@ pub(super) async fn subscribe(
     let view = View {
         shape,
         directory: named::directory(&request.uri, &request.headers).map(|directory| Arc::from(&*directory)),
-        server: server.and_then(|name| servers.now().by_name(name).map(|server| server.key)),
+        server: server.and_then(|name| servers.now().by_name(name).map(|server| server.id.0.clone())),
         attention: attention(request),
         opened,
+        filter: Arc::default(),
     };
     let subscription = match shape {
-        Shape::Global | Shape::Directory => hub.subscribe(view),
+        Shape::Global | Shape::Directory | Shape::Own => {
+            hub.join(view, Joining { cursor: cursor(request), servers: Vec::new() })
+        }
         Shape::Api => second.subscribe(view).await,
     };
-    let mut response = Response::new(AnswerBody::Events(Box::new(subscription)));
-    stream_headers(response.headers_mut());
+    answer(request, subscription)
+}
+
+/// Our own stream.
+pub(super) fn subscribe_own(request: &Parts, hub: &Hub, servers: &Servers) -> Response<AnswerBody> {
+    let servers = servers.now();
+    let filter = match filter(request.uri.query().unwrap_or_default(), &servers) {
+        Ok(filter) => filter,
+        Err(refused) => return *refused,
+    };
+    let view = View {
+        shape: Shape::Own,
+        directory: None,
+        server: None,
+        attention: AttentionRule::All,
+        opened: None,
+        filter: Arc::new(filter),
+    };
+    let present = servers.iter().map(|server| Present {
+        id: server.id.0.clone(),
+        url: server.address.url(),
+        directory: server.directory.clone(),
+        state: server.state.as_str(),
+    });
+    let joining = Joining { cursor: cursor(request), servers: present.collect() };
+    answer(request, hub.join(view, joining))
+}
+
+fn filter(query: &str, servers: &Snapshot) -> Result<Filter, Box<Response<AnswerBody>>> {
+    let invalid =
+        |error: InvalidFilter| Box::new(error::fault(&Fault::BadQuery { message: error.to_string() }));
+    let mut filter = Filter::default();
+    for (key, value) in named::pairs(query) {
+        if key != "server" {
+            filter.add(&key, &value).map_err(invalid)?;
+            continue;
+        }
+        for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let Some(server) = servers.by_name(name) else {
+                let unknown = RouteError::UnknownServer { name: name.to_owned() };
+                return Err(Box::new(error::route_error(&unknown)));
+            };
+            filter.add_server(server.id.0.clone()).map_err(invalid)?;
+        }
+    }
+    Ok(filter.in_order())
+}
+
+/// The id of the last event that the client has seen: as a browser sends it when it connects again, or in the query for
+/// who cannot set headers.
+fn cursor(request: &Parts) -> Option<String> {
+    let header =
+        request.headers.get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let query = || named::value(request.uri.query()?, &["last_event_id"]).map(std::borrow::Cow::into_owned);
+    header.filter(|id| !id.is_empty()).or_else(query).filter(|id| !id.is_empty())
+}
+
+fn answer(request: &Parts, events: Subscription) -> Response<AnswerBody> {
+    let gzip = reads_gzip(&request.headers);
+    let body = if gzip {
+        AnswerBody::Gzipped(Box::new(Gzipped::new(events)))
+    } else {
+        AnswerBody::Events(Box::new(events))
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    stream_headers(headers);
+    headers.insert(header::VARY, VARY);
+    if gzip {
+        headers.insert(header::CONTENT_ENCODING, GZIP);
+    }
     response
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 /// What is counted only when somebody asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Servers that answer.
     pub up: u64,
@@ -26,6 +26,25 @@ pub struct Census {
     pub subscribers: u64,
     /// Reads of what servers offer.
     pub catalogue: CatalogueCensus,
+    /// What is kept of events.
+    pub journal: JournalCensus,
+}
+
+/// What is kept of events, and who came back to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournalCensus {
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Their bound; nought if there are none.
+    pub limit_bytes: u64,
+    /// Events told that are in no file yet.
+    pub behind: u64,
+    /// Bytes of events in memory.
+    pub log_bytes: u64,
+    /// Their bound.
+    pub log_limit_bytes: u64,
+    /// Clients that came back with a cursor, by what became of it.
+    pub resumes: Vec<(&'static str, u64)>,
 }
 
 /// How reads of what servers offer were answered since the start.
@@ -78,7 +97,29 @@ impl Collector for Survey {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             gauge(count).encode(encoder)?;
         }
-        census.catalogue.encode(&mut encoder)
+        census.catalogue.encode(&mut encoder)?;
+        census.journal.encode(&mut encoder)
+    }
+}
+
+impl JournalCensus {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let bytes = Some(&Unit::Bytes);
+        for (name, help, unit, count) in [
+            ("journal", "Bytes of events kept in files", bytes, self.bytes),
+            ("journal_limit", "Bytes of events that may be kept in files", bytes, self.limit_bytes),
+            ("journal_behind", "Events told that are in no file yet", None, self.behind),
+            ("log", "Bytes of events kept in memory", bytes, self.log_bytes),
+            ("log_limit", "Bytes of events that may be kept in memory", bytes, self.log_limit_bytes),
+        ] {
+            gauge(count).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)?;
+        }
+        let help = "Subscribers that came back with a cursor";
+        let mut resumes = encoder.encode_descriptor("stream_resumes", help, None, MetricType::Counter)?;
+        for (outcome, count) in &self.resumes {
+            ConstCounter::new(*count).encode(resumes.encode_family(&[("outcome", *outcome)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{body::UpstreamBody, catalogue::inflate::Inflating};
-use crate::events::subscriber::Subscription;
+use crate::events::{gzip::Gzipped, subscriber::Subscription};
 
 /// What can go wrong while an answer streams. The client sees its connection end.
 pub type AnswerError = Box<dyn Error + Send + Sync>;
@@ -25,6 +25,8 @@ pub enum AnswerBody {
     Inflating(Box<Inflating>),
     /// One of our own streams.
     Events(Box<Subscription>),
+    /// The same in gzip.
+    Gzipped(Box<Gzipped>),
     /// One of our own endpoints'.
     Own(axum::body::Body),
 }
@@ -53,6 +55,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Inflating(body) => Pin::new(body.as_mut()).poll_frame(cx).map_err(Into::into),
             Self::Events(stream) => Pin::new(stream.as_mut()).poll_frame(cx).map_err(|never| match never {}),
+            Self::Gzipped(stream) => Pin::new(stream.as_mut()).poll_frame(cx).map_err(|never| match never {}),
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
     }
@@ -63,6 +66,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Inflating(body) => body.is_end_stream(),
             Self::Events(stream) => stream.is_end_stream(),
+            Self::Gzipped(stream) => stream.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
     }
@@ -73,6 +77,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Inflating(body) => body.size_hint(),
             Self::Events(stream) => stream.size_hint(),
+            Self::Gzipped(stream) => stream.size_hint(),
             Self::Own(body) => body.size_hint(),
         }
     }

@@ -37,7 +37,7 @@ use http::{
 use http_body_util::{BodyExt, Limited};
 use tokio::runtime::Handle;
 
-pub use self::edition::CACHE;
+pub use self::{edition::CACHE, wish::reads_gzip};
 use self::{
     edition::Edition,
     epochs::Epochs,

@@ -1,5 +1,8 @@
 //! One stream for clients, whatever happens to the streams behind it.
 
 mod acting;
+mod compressed;
 mod fan_in;
 mod own_events;
+mod own_stream;
+mod resume;

@@ -11,11 +11,27 @@ use crate::{
     opencode::event::Decoder,
 };
 
-const ONE: ServerKey = ServerKey(1);
-const TWO: ServerKey = ServerKey(2);
+fn emitter(key: u32) -> Emitter {
+    Emitter { key: ServerKey(key), id: format!("srv_{key}").into() }
+}
+
+fn one() -> Emitter {
+    emitter(1)
+}
+
+fn two() -> Emitter {
+    emitter(2)
+}
 
 fn global() -> View {
-    View { shape: Shape::Global, directory: None, server: None, attention: AttentionRule::All, opened: None }
+    View {
+        shape: Shape::Global,
+        directory: None,
+        server: None,
+        attention: AttentionRule::All,
+        opened: None,
+        filter: Arc::default(),
+    }
 }
 
 fn decoded(kind: &str, directory: &str, n: usize) -> Decoded {
@@ -65,7 +81,7 @@ async fn a_thousand_subscribers_get_every_event_once_and_in_order() {
     }
     assert_eq!(hub.subscribers(), 1000);
     for n in 0..EVENTS {
-        hub.publish(ONE, delta(n));
+        hub.publish(&one(), delta(n));
         if n % 7 == 0 {
             tokio::task::yield_now().await;
         }
@@ -88,18 +104,18 @@ async fn publishers_and_readers_on_several_threads_miss_nothing() {
         let mut subscription = hub.subscribe(global());
         readers.spawn(async move { read(&mut subscription, 2 * EACH + 1).await });
     }
-    let publish = |server, first| {
+    let publish = |server: Emitter, first: usize| {
         let hub = hub.clone();
         tokio::spawn(async move {
             for n in first..first + EACH {
-                hub.publish(server, delta(n));
+                hub.publish(&server, delta(n));
                 if n % 50 == 0 {
                     tokio::task::yield_now().await;
                 }
             }
         })
     };
-    let (one, two) = (publish(ONE, 0), publish(TWO, EACH));
+    let (one, two) = (publish(one(), 0), publish(two(), EACH));
     one.await.unwrap();
     two.await.unwrap();
     let mut orders = Vec::new();
@@ -123,7 +139,7 @@ async fn a_subscriber_that_never_reads_costs_nothing_and_is_ended_when_it_does()
     let mut brisk = hub.subscribe(global());
     read(&mut brisk, 1).await;
     for n in 0..1000 {
-        hub.publish(ONE, delta(n));
+        hub.publish(&one(), delta(n));
         assert_eq!(read(&mut brisk, 1).await, [format!("evt_{n}")]);
     }
     let kept = hub.shared.log.read().read(900, u64::MAX, |_| true);
@@ -139,10 +155,10 @@ async fn what_was_not_for_a_subscriber_does_not_put_it_behind() {
     let mut subscription = hub.subscribe(view);
     let reader = tokio::spawn(async move { read(&mut subscription, 2).await });
     for n in 0..1000 {
-        hub.publish(ONE, delta(n));
+        hub.publish(&one(), delta(n));
         tokio::task::yield_now().await;
     }
-    hub.publish(ONE, decoded("session.idle", "/b/", 0));
+    hub.publish(&one(), decoded("session.idle", "/b/", 0));
     assert_eq!(reader.await.unwrap(), ["server.connected", "session.idle"]);
 }
 
@@ -150,7 +166,7 @@ async fn what_was_not_for_a_subscriber_does_not_put_it_behind() {
 async fn the_streams_own_events_of_a_server_go_nowhere() {
     let hub = Hub::new(Limits::default());
     for kind in ["server.connected", "server.heartbeat"] {
-        hub.publish(ONE, decoded(kind, "global", 0));
+        hub.publish(&one(), decoded(kind, "global", 0));
     }
     assert_eq!(hub.position(), 0);
 }
@@ -159,11 +175,11 @@ async fn the_streams_own_events_of_a_server_go_nowhere() {
 async fn a_disposal_told_by_several_servers_at_once_is_told_once() {
     let hub = Hub::new(Limits::default());
     let disposed = || decoded("server.instance.disposed", "/a", 0);
-    hub.publish(ONE, disposed());
-    hub.publish(TWO, disposed());
+    hub.publish(&one(), disposed());
+    hub.publish(&two(), disposed());
     assert_eq!(hub.position(), 1);
     tokio::time::advance(std::time::Duration::from_secs(2)).await;
-    hub.publish(TWO, disposed());
+    hub.publish(&two(), disposed());
     assert_eq!(hub.position(), 2);
 }
 
@@ -175,10 +191,10 @@ async fn a_permission_of_another_directory_does_not_reach_an_attached_screen() {
     let nameless = View { directory: None, ..named.clone() };
     let (mut named, mut nameless, mut browser) =
         (hub.subscribe(named), hub.subscribe(nameless), hub.subscribe(global()));
-    hub.publish(ONE, decoded("permission.asked", "/a", 0));
-    hub.publish(ONE, decoded("question.asked", "/b", 0));
-    hub.publish(ONE, decoded("tui.toast.show", "/a", 0));
-    hub.publish(ONE, delta(0));
+    hub.publish(&one(), decoded("permission.asked", "/a", 0));
+    hub.publish(&one(), decoded("question.asked", "/b", 0));
+    hub.publish(&one(), decoded("tui.toast.show", "/a", 0));
+    hub.publish(&one(), delta(0));
     assert_eq!(read(&mut named, 3).await, ["server.connected", "permission.asked", "evt_0"]);
     assert_eq!(read(&mut nameless, 3).await, ["server.connected", "question.asked", "evt_0"]);
     assert_eq!(
@@ -195,7 +211,7 @@ async fn own_events_reach_global_streams_alone() {
     let mut directory = hub.subscribe(view);
     let notice = ServerNotice { id: "s", url: "http://127.0.0.1:1", directory: Some("/a"), pid: Some(7) };
     hub.announce(server(ServerChange::Up, &notice));
-    hub.publish(ONE, delta(0));
+    hub.publish(&one(), delta(0));
     assert_eq!(read(&mut everyone, 3).await, ["server.connected", "pointsman.server.up", "evt_0"]);
     assert_eq!(read(&mut directory, 2).await, ["server.connected", "evt_0"]);
 }
@@ -215,11 +231,15 @@ async fn closing_ends_every_stream_after_what_was_published() {
     let hub = Hub::new(Limits::default());
     let mut early = hub.subscribe(global());
     read(&mut early, 1).await;
-    let waiting = tokio::spawn(async move { (read(&mut early, 1).await, early.next().await) });
+    let waiting = tokio::spawn(async move {
+        let read = read(&mut early, 1).await;
+        let retry = early.next().await.unwrap();
+        (read, retry.starts_with(b"retry: "), early.next().await)
+    });
     tokio::task::yield_now().await;
-    hub.publish(ONE, delta(0));
+    hub.publish(&one(), delta(0));
     hub.close();
-    assert_eq!(waiting.await.unwrap(), (vec!["evt_0".to_owned()], None));
+    assert_eq!(waiting.await.unwrap(), (vec!["evt_0".to_owned()], true, None));
     let mut late = hub.subscribe(global());
     assert_eq!(read(&mut late, 2).await, ["server.connected"]);
 }

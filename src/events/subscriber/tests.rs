@@ -3,7 +3,7 @@ use http_body_util::BodyExt;
 use crate::{
     domain::ids::ServerKey,
     events::{
-        hub::Hub,
+        hub::{Emitter, Hub},
         log::Limits,
         view::{AttentionRule, Shape, View},
     },
@@ -19,6 +19,7 @@ fn subscribe(hub: &Hub, shape: Shape) -> Subscription {
         server: None,
         attention: AttentionRule::All,
         opened: None,
+        filter: Arc::default(),
     })
 }
 
@@ -38,7 +39,7 @@ async fn each_shape_has_its_own_greeting_and_signs_of_life_every_ten_seconds() {
             let event = event(&subscription.next().await.unwrap());
             let (keys, bare) = match shape {
                 Shape::Global => (1, &event["payload"]),
-                Shape::Directory | Shape::Api => (3, &event),
+                Shape::Directory | Shape::Api | Shape::Own => (3, &event),
             };
             assert_eq!(event.as_object().unwrap().len(), keys);
             assert_eq!(bare["type"], kind);
@@ -76,7 +77,10 @@ async fn events_do_not_put_off_the_sign_of_life() {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let text = r#"{"directory":"/a","payload":{"type":"x"}}"#;
-            publisher.publish(ServerKey(1), Decoder::new().decode(text.into()).unwrap());
+            publisher.publish(
+                &Emitter { key: ServerKey(1), id: "srv_1".into() },
+                Decoder::new().decode(text.into()).unwrap(),
+            );
         }
     });
     let mut beats = 0;
@@ -93,8 +97,14 @@ async fn it_is_a_body_that_ends_with_the_hub() {
     let subscription = subscribe(&hub, Shape::Directory);
     assert!(!subscription.is_end_stream());
     let text = r#"{"directory":"/a","payload":{"type":"x"}}"#;
-    hub.publish(ServerKey(1), Decoder::new().decode(text.into()).unwrap());
+    hub.publish(
+        &Emitter { key: ServerKey(1), id: "srv_1".into() },
+        Decoder::new().decode(text.into()).unwrap(),
+    );
     hub.close();
     let body = subscription.collect().await.unwrap().to_bytes();
-    assert!(body.ends_with(b"\"properties\":{}}\n\ndata: {\"type\":\"x\"}\n\n"), "{body:?}");
+    let text = std::str::from_utf8(&body).unwrap();
+    let (events, retry) = text.rsplit_once("retry: ").unwrap();
+    assert!(events.ends_with("\"properties\":{}}\n\ndata: {\"type\":\"x\"}\n\n"), "{text}");
+    assert!((1_000..4_000).contains(&retry.strip_suffix("\n\n").unwrap().parse::<u32>().unwrap()), "{retry}");
 }

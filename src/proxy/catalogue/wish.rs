@@ -50,7 +50,7 @@ fn says(headers: &HeaderMap, word: &str) -> bool {
 
 /// Whether an answer in gzip can be read by whoever sent these headers. Who says nothing can read everything, but
 /// who says nothing is a simple client, and servers answer it in plain text.
-pub(super) fn reads_gzip(headers: &HeaderMap) -> bool {
+pub fn reads_gzip(headers: &HeaderMap) -> bool {
     let mut any = None;
     for value in headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()) {
         for item in value.split(',') {

@@ -1,0 +1,85 @@
+//! The journal in its place: opened from the configuration, kept while we run, ended last of all.
+
+use std::{iter, path::Path};
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::STOP;
+use crate::{
+    config::{self, Config},
+    events::{
+        cursor::Reset,
+        hub::Hub,
+        journal::{Bounds, Journal, JournalError, Keeper},
+        log::Limits,
+        own,
+    },
+    metrics::JournalCensus,
+};
+
+/// The hub of the merged stream, and who keeps what it tells where that is kept in files.
+pub(super) struct Merged {
+    pub(super) hub: Hub,
+    keeper: Option<Keeper>,
+}
+
+impl Merged {
+    /// Opens what an earlier run has kept. Blocks on the file system.
+    pub(super) fn open(config: &Config, state_dir: &Path) -> Result<Self, JournalError> {
+        let directory = state_dir.join("journal");
+        let config::Journal { persist, bytes, age } = config.journal;
+        let (journal, keeper) = if persist {
+            let (journal, keeper) = Journal::open(&directory, Bounds { bytes, age })?;
+            (journal, Some(keeper))
+        } else {
+            // What was kept before is not to be kept any more.
+            Journal::remove(&directory)?;
+            (Journal::in_memory(), None)
+        };
+        Ok(Self { hub: Hub::journalled(Limits::default(), journal), keeper })
+    }
+
+    /// Begins to keep what is told, and tells those who come back that we were away.
+    pub(super) fn begin(self) -> Keeping {
+        let Self { hub, keeper } = self;
+        if let Some(clean) = hub.journal().and_then(Journal::before) {
+            hub.announce(own::restarted(clean));
+        }
+        let all_told = CancellationToken::new();
+        let task = keeper.map(|keeper| tokio::spawn(keeper.run(hub, all_told.clone())));
+        Keeping { all_told, task }
+    }
+}
+
+/// The journal being kept.
+pub(super) struct Keeping {
+    all_told: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Keeping {
+    /// Keeps the rest. Nothing may be published any more.
+    pub(super) async fn end(self) {
+        self.all_told.cancel();
+        if let Some(task) = self.task
+            && !matches!(timeout(STOP, task).await, Ok(Ok(())))
+        {
+            tracing::warn!("the journal did not end in time; the next start takes it for an unclean end");
+        }
+    }
+}
+
+/// What is counted of a hub's journal.
+pub(super) fn census(hub: &Hub) -> JournalCensus {
+    let status = hub.journal().map(Journal::status).unwrap_or_default();
+    let resets = Reset::ALL.iter().map(|reset| reset.as_str()).zip(status.resets);
+    JournalCensus {
+        bytes: status.bytes,
+        limit_bytes: status.limit,
+        behind: if status.limit == 0 { 0 } else { hub.position().saturating_sub(status.end) },
+        log_bytes: hub.held_bytes() as u64,
+        log_limit_bytes: Limits::default().bytes as u64,
+        resumes: iter::once(("ok", status.resumed)).chain(resets).collect(),
+    }
+}
