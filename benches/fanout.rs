@@ -66,7 +66,7 @@ const LIMITS: Limits = Limits { bytes: 64 << 20, events: 1 << 16 };
 
 /// Publishes all events to subscribers that count the bytes they read, which must be those of all events and their ids.
 async fn fan_out(subscribers: usize, events: usize, view_of: impl Fn(usize) -> View) {
-    fan_out_of(Hub::journalled(LIMITS, Journal::in_memory()), subscribers, events, view_of).await;
+    fan_out_of(Hub::journalled(LIMITS, Journal::in_memory(), None), subscribers, events, view_of).await;
 }
 
 async fn fan_out_of(hub: Hub, subscribers: usize, events: usize, view_of: impl Fn(usize) -> View) {
@@ -122,7 +122,7 @@ fn hub_one_view_kept(bencher: Bencher<'_, '_>, subscribers: usize) {
             let home = tempfile::tempdir().unwrap();
             let bounds = Bounds { bytes: 1 << 30, age: Duration::from_hours(1) };
             let (journal, keeper) = Journal::open(home.path(), bounds).unwrap();
-            let hub = Hub::journalled(LIMITS, journal);
+            let hub = Hub::journalled(LIMITS, journal, None);
             let stop = CancellationToken::new();
             let kept = keeping.spawn(Keeper::run(keeper, hub.clone(), stop.clone()));
             (home, hub, stop, kept)

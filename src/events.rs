@@ -12,6 +12,7 @@
 //!
 //! The streams of the second interface have a hub of their own, whose feeds run only while somebody listens.
 
+mod catch_up;
 pub mod cursor;
 mod disposals;
 pub mod feed;
@@ -24,6 +25,7 @@ pub mod log;
 pub mod occasional;
 pub mod opened;
 pub mod own;
+pub mod picture;
 mod replay;
 pub mod sse;
 pub mod subscriber;

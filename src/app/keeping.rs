@@ -10,7 +10,7 @@ use crate::{
     config::{self, Config},
     events::{
         cursor::Reset,
-        hub::Hub,
+        hub::{self, Hub},
         journal::{Bounds, Journal, JournalError, Keeper},
         log::Limits,
         own,
@@ -37,7 +37,7 @@ impl Merged {
             Journal::remove(&directory)?;
             (Journal::in_memory(), None)
         };
-        Ok(Self { hub: Hub::journalled(Limits::default(), journal), keeper })
+        Ok(Self { hub: Hub::journalled(Limits::default(), journal, Some(hub::Settings::default())), keeper })
     }
 
     /// Begins to keep what is told, and tells those who come back that we were away.

@@ -26,10 +26,14 @@ use crate::{
         lane::Lane,
         log::{DELETED, Event, Gathered, Limits, Log},
         own::{Own, Present},
+        picture::{Extent, Forgotten, Picture},
         subscriber::{Start, Subscription},
         view::{Attention, View},
     },
-    opencode::event::{Decoded, Signal},
+    opencode::event::{
+        Decoded, Signal,
+        piece::{Piece, piece},
+    },
 };
 
 /// Cheap to clone; all clones are one hub.
@@ -51,6 +55,78 @@ pub(super) struct Shared {
     disposals: Mutex<Disposals>,
     /// Numbers the events and knows the past; without it they have no ids.
     pub(super) journal: Option<Journal>,
+    /// What clients show; without it nobody is told of the past.
+    picture: Option<Mutex<Picture>>,
+    begun: Instant,
+    pub(super) settings: Settings,
+}
+
+/// How subscribers are brought up to date who come late or read slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How much of the past is kept for them.
+    pub extent: Extent,
+    /// How many bytes of it one who comes late is told at most.
+    pub late: usize,
+    /// How many bytes of events one who reads slowly may be behind; then it is told what they come to instead.
+    pub lag: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { extent: Extent::default(), late: 8 << 20, lag: 8 << 20 }
+    }
+}
+
+impl Shared {
+    /// Puts an event into the log and the picture, at one position; false if nobody is to be told of it.
+    fn append(&self, event: Event) -> bool {
+        let frame = event.frame.clone();
+        let bare = self.picture.as_ref().zip(frame.get(event.payload.clone()));
+        let changed = bare.and_then(|(picture, bare)| Some((picture, read(&event.kind, bare)?)));
+        let Some((picture, piece)) = changed else {
+            self.log.write().append(event);
+            return true;
+        };
+        let mut picture = picture.lock();
+        if picture.hides(&event, &piece) {
+            return false;
+        }
+        let event = self.log.write().append(event);
+        picture.apply(&event, &piece, self.now_ms());
+        true
+    }
+
+    /// What changed lately, for one who comes late, and the position from which on it is live.
+    pub(super) fn past(&self, view: &View) -> (Vec<Arc<Event>>, u64) {
+        let default = self.default_directory.read().clone();
+        let Some(picture) = &self.picture else { return (Vec::new(), self.log.read().end()) };
+        let mut picture = picture.lock();
+        let past = picture.now(self.settings.late, |event| view.admits(event, default.as_deref()));
+        (past, self.log.read().end())
+    }
+
+    /// What the events since `from` come to, for one who reads slowly, and the position from which on it is live.
+    pub(super) fn since(&self, from: u64, view: &View) -> Result<(Vec<Arc<Event>>, u64), Forgotten> {
+        let default = self.default_directory.read().clone();
+        let mut picture = self.picture.as_ref().ok_or(Forgotten)?.lock();
+        let past = picture.since(from, |event| view.admits(event, default.as_deref()))?;
+        Ok((past, self.log.read().end()))
+    }
+
+    /// Whether one who reads slowly can be told what it missed.
+    pub(super) fn conflates(&self) -> bool {
+        self.picture.is_some()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The piece that a bare event changes. Its text has been read as JSON before.
+fn read<'a>(kind: &str, bare: &'a [u8]) -> Option<Piece<'a>> {
+    piece(kind, std::str::from_utf8(bare).ok()?)
 }
 
 /// Who emits an event.
@@ -74,15 +150,22 @@ pub struct Joining {
 impl Hub {
     /// A hub that keeps as much as `limits` allow. Its events have no ids, and nobody can come back to it.
     pub fn new(limits: Limits) -> Self {
-        Self::with(Log::new(limits), None)
+        Self::with(Log::new(limits), None, None, Settings::default())
     }
 
-    /// A hub whose events have ids, and whose subscribers can come back to where they were.
-    pub fn journalled(limits: Limits, journal: Journal) -> Self {
-        Self::with(Log::beginning_at(journal.base(), limits), Some(journal))
+    /// A hub whose events have ids, and whose subscribers can come back to where they were. With `settings` those who
+    /// come late or read slowly are told what changed.
+    pub fn journalled(limits: Limits, journal: Journal, settings: Option<Settings>) -> Self {
+        let picture = settings.map(|settings| Picture::new(settings.extent, journal.base()));
+        Self::with(
+            Log::beginning_at(journal.base(), limits),
+            Some(journal),
+            picture,
+            settings.unwrap_or_default(),
+        )
     }
 
-    fn with(log: Log, journal: Option<Journal>) -> Self {
+    fn with(log: Log, journal: Option<Journal>, picture: Option<Picture>, settings: Settings) -> Self {
         let shared = Shared {
             log: RwLock::new(log),
             news: Arc::default(),
@@ -92,6 +175,9 @@ impl Hub {
             lanes: Mutex::default(),
             disposals: Mutex::default(),
             journal,
+            picture: picture.map(Mutex::new),
+            begun: Instant::now(),
+            settings,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -148,8 +234,23 @@ impl Hub {
         {
             journal.erase(session.clone());
         }
-        self.shared.log.write().append(event);
-        self.shared.news.notify_waiters();
+        if self.shared.append(event) {
+            self.shared.news.notify_waiters();
+        }
+    }
+
+    /// Tells that events of this server were missed.
+    pub fn missed(&self, server: &str) {
+        if let Some(picture) = &self.shared.picture {
+            picture.lock().missed(server);
+        }
+    }
+
+    /// Forgets what changed too long ago to be told to those who come late. To be called now and then.
+    pub fn tidy(&self) {
+        if let Some(picture) = &self.shared.picture {
+            picture.lock().tidy(self.shared.now_ms());
+        }
     }
 
     /// A stream of what is published from now on, as `view` sees it. Must be called within a tokio runtime.
@@ -177,7 +278,11 @@ impl Hub {
         drop(log);
         let judged = self.shared.journal.as_ref().zip(cursor);
         let judged = judged.map(|(journal, cursor)| journal.judge(&cursor, start, end));
-        Subscription::new(self.shared.clone(), lane, Start { judged, end, servers })
+        let (past, end) = match judged {
+            Some(Ok(_)) => (Vec::new(), end),
+            Some(Err(_)) | None => self.shared.past(lane.view()),
+        };
+        Subscription::new(self.shared.clone(), lane, Start { judged, past, end, servers })
     }
 
     /// Ready when something was published after this was called.
@@ -227,5 +332,7 @@ impl Hub {
     }
 }
 
+#[cfg(test)]
+mod convergence;
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,11 @@ impl Lane {
         Self { view, script, chain: Mutex::default() }
     }
 
+    /// What it shows.
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// How its text is written.
     pub(super) fn script(&self) -> Script {
         self.script

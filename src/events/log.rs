@@ -77,6 +77,9 @@ impl Gathered {
 #[derive(Debug)]
 pub(super) struct Log {
     events: VecDeque<Arc<Event>>,
+    /// How many bytes had been written before each of them.
+    before: VecDeque<u64>,
+    written: u64,
     /// The position behind the newest event.
     end: u64,
     bytes: usize,
@@ -90,7 +93,7 @@ impl Log {
 
     /// A log whose first event has this number.
     pub(super) fn beginning_at(first: u64, limits: Limits) -> Self {
-        Self { events: VecDeque::new(), end: first, bytes: 0, limits }
+        Self { events: VecDeque::new(), before: VecDeque::new(), written: 0, end: first, bytes: 0, limits }
     }
 
     /// How much it holds, in bytes of frames.
@@ -108,18 +111,34 @@ impl Log {
         self.end - self.events.len() as u64
     }
 
+    /// How many bytes of events lie between `position` and the end; all that were ever written, if it lies before the
+    /// oldest event.
+    pub(super) fn lag(&self, position: u64) -> u64 {
+        if position >= self.end {
+            return 0;
+        }
+        let at = position.checked_sub(self.start()).and_then(|at| usize::try_from(at).ok());
+        let before = at.and_then(|at| self.before.get(at)).copied();
+        self.written - before.unwrap_or_default()
+    }
+
     /// Numbers the event and puts it at the end.
-    pub(super) fn append(&mut self, mut event: Event) {
+    pub(super) fn append(&mut self, mut event: Event) -> Arc<Event> {
         event.seq = self.end;
         self.end += 1;
         self.bytes += event.frame.len();
-        self.events.push_back(Arc::new(event));
+        let event = Arc::new(event);
+        self.before.push_back(self.written);
+        self.written += event.frame.len() as u64;
+        self.events.push_back(Arc::clone(&event));
         while self.events.len() > 1
             && (self.bytes > self.limits.bytes || self.events.len() > self.limits.events)
         {
-            let Some(oldest) = self.events.pop_front() else { return };
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.before.pop_front();
             self.bytes -= oldest.frame.len();
         }
+        event
     }
 
     /// Goes through the events from position `from` up to `until` (or the end), calling `visit` until it breaks

@@ -20,11 +20,15 @@ use tokio::{
 };
 
 use crate::events::{
+    catch_up::CatchUp,
     cursor::{Cursor, Reset},
     hub::Shared,
     lane::{Lane, Reading},
+    log::Event,
     own::{self, Hello, Present},
+    picture::Forgotten,
     replay::{Missed, Replay},
+    text::Script,
     view::Shape,
 };
 
@@ -62,6 +66,7 @@ pub struct Subscription {
 enum State {
     New(Start),
     Replaying(Replay),
+    CatchingUp(CatchUp),
     Live,
     Ended,
 }
@@ -71,6 +76,8 @@ enum State {
 pub(super) struct Start {
     /// What became of its cursor: where to go on; `None` if it has none.
     pub(super) judged: Option<Result<u64, Reset>>,
+    /// What it is told of the past, if it does not come back.
+    pub(super) past: Vec<Arc<Event>>,
     /// Where it is live.
     pub(super) end: u64,
     /// What our own stream names at its beginning.
@@ -109,10 +116,12 @@ impl Subscription {
             State::New(start) => {
                 let text = greeting(&self.lane, start);
                 let journal = self.shared.journal.clone();
+                let past = std::mem::take(&mut start.past);
                 self.state = match (journal, start.position()) {
                     (Some(journal), from) if from < start.end => {
                         State::Replaying(Replay::new(journal, from, start.end))
                     }
+                    _ if !past.is_empty() => State::CatchingUp(CatchUp::new(past)),
                     _ => State::Live,
                 };
                 return Poll::Ready(Some(text));
@@ -133,7 +142,19 @@ impl Subscription {
                     return Poll::Ready(Some(self.aside(&own::reset(self.shape(), Reset::TooOld))));
                 }
             },
+            State::CatchingUp(catch_up) => {
+                let text = catch_up.next(self.lane.script(), self.position);
+                if catch_up.is_over() {
+                    self.state = State::Live;
+                }
+                return Poll::Ready(Some(text));
+            }
             State::Live => {}
+        }
+        if self.lags()
+            && let Some(text) = self.conflate()
+        {
+            return Poll::Ready(Some(text));
         }
         loop {
             // Before the log, so that what was published before the end is still read.
@@ -144,10 +165,14 @@ impl Subscription {
                     return Poll::Ready(Some(text));
                 }
                 Reading::Nothing { to } if to > self.position => self.position = to,
-                // Instead of ending it, a reader so slow could be given the present state of what it missed.
-                Reading::Behind => {
+                Reading::Behind if !self.shared.conflates() => {
                     tracing::info!(position = self.position, "subscriber fell behind the log");
                     return self.end();
+                }
+                Reading::Behind => {
+                    if let Some(text) = self.conflate() {
+                        return Poll::Ready(Some(text));
+                    }
                 }
                 Reading::Nothing { .. } if closed => {
                     self.state = State::Ended;
@@ -168,6 +193,42 @@ impl Subscription {
         let default = self.shared.default_directory.read().clone();
         let alone = Arc::strong_count(&self.lane) == 1;
         self.lane.read(self.position, &self.shared.log, default.as_deref(), alone)
+    }
+
+    fn lags(&self) -> bool {
+        self.shared.conflates() && self.shared.log.read().lag(self.position) > self.shared.settings.lag
+    }
+
+    /// Goes on with what the events come to that it was too slow for; `None` if that is nothing it is to see.
+    fn conflate(&mut self) -> Option<Bytes> {
+        let before = self.position;
+        let view = self.lane.view();
+        let (past, end, reset) = match self.shared.since(before, view) {
+            Ok((past, end)) => (past, end, None),
+            Err(Forgotten) => {
+                let (past, end) = self.shared.past(view);
+                (past, end, Some(Reset::TooOld))
+            }
+        };
+        tracing::debug!(before, end, events = past.len(), ?reset, "subscriber reads slowly");
+        self.position = end;
+        let mut catch_up = CatchUp::new(past);
+        if let Some(reset) = reset {
+            let mut text = BytesMut::new();
+            self.lane.script().put_unnumbered(&mut text, &own::reset(self.shape(), reset));
+            if !catch_up.is_over() {
+                self.state = State::CatchingUp(catch_up);
+            }
+            return Some(text.freeze());
+        }
+        if catch_up.is_over() {
+            return None;
+        }
+        let text = catch_up.next(self.lane.script(), end);
+        if !catch_up.is_over() {
+            self.state = State::CatchingUp(catch_up);
+        }
+        Some(text)
     }
 
     fn shape(&self) -> Shape {
@@ -197,6 +258,8 @@ fn greeting(lane: &Lane, start: &Start) -> Bytes {
     let (script, mut text) = (lane.script(), BytesMut::new());
     let position = start.position();
     let reset = start.judged.and_then(Result::err);
+    // What is told of the past comes behind this, and whoever is cut off before its end has not seen it.
+    let script = if start.past.is_empty() { script } else { Script { epoch: None, ..script } };
     if script.shape == Shape::Own {
         let hello = Hello {
             cursor: script.epoch.map(|epoch| Cursor { epoch, seq: position.saturating_sub(1) }.to_string()),

@@ -75,8 +75,19 @@ impl Script {
         if let Some(epoch) = &self.epoch {
             epoch.put_id_line(out, position.saturating_sub(1));
         }
+        self.put_unnumbered(out, text);
+    }
+
+    /// The same without an id: a client that is cut off behind it comes back to where it was before.
+    pub(super) fn put_unnumbered(&self, out: &mut BytesMut, text: &[u8]) {
         put_data(out, text, b"");
         out.put_slice(b"\n\n");
+    }
+
+    /// Writes an event of the past in the form of this stream, without an id.
+    pub(super) fn put_past(&self, out: &mut BytesMut, event: &Event) {
+        let unnumbered = Self { epoch: None, ..*self };
+        unnumbered.put(out, event);
     }
 }
 

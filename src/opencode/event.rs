@@ -6,6 +6,7 @@
 //! to find its end and once to pick the few fields that matter. Leaves to others: what a signal claims, and who
 //! may see the event.
 
+pub mod piece;
 mod wire;
 
 use std::{borrow::Cow, ops::Range, str, sync::Arc};

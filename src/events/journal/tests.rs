@@ -53,7 +53,7 @@ impl Run {
     fn begin(directory: &Path, bounds: Bounds) -> Self {
         let (journal, keeper) = Journal::open(directory, bounds).unwrap();
         // Hardly anything stays in memory, so that the files are read.
-        Self { hub: Hub::journalled(Limits { bytes: 1 << 20, events: 4 }, journal), keeper }
+        Self { hub: Hub::journalled(Limits { bytes: 1 << 20, events: 4 }, journal, None), keeper }
     }
 
     /// Publishes an event of a session that says `text`; gives its number.
@@ -332,7 +332,7 @@ async fn who_reads_files_while_more_is_told_comes_to_be_live_and_misses_nothing(
     const DURING: usize = 1500;
     let home = tempfile::tempdir().unwrap();
     let (journal, keeper) = Journal::open(home.path(), BOUNDS).unwrap();
-    let hub = Hub::journalled(Limits { bytes: 1 << 30, events: 2000 }, journal.clone());
+    let hub = Hub::journalled(Limits { bytes: 1 << 30, events: 2000 }, journal.clone(), None);
     let stop = tokio_util::sync::CancellationToken::new();
     let keeping = tokio::spawn(keeper.run(hub.clone(), stop.clone()));
     let emitter = Emitter { key: ServerKey(1), id: "srv_1".into() };
@@ -436,7 +436,7 @@ fn the_files_are_for_their_owner_alone() {
 
 #[test]
 fn without_files_what_is_in_memory_can_be_resumed_until_the_process_ends() {
-    let hub = Hub::journalled(Limits::default(), Journal::in_memory());
+    let hub = Hub::journalled(Limits::default(), Journal::in_memory(), None);
     let other = Journal::in_memory();
     assert_ne!(hub.journal().unwrap().epoch(), other.epoch());
     assert_eq!(hub.journal().unwrap().judge(&format!("{}.0", hub.journal().unwrap().epoch()), 1, 1), Ok(1));

@@ -127,9 +127,13 @@ pub(super) struct Twin<'a> {
 #[derive(Default)]
 pub(super) struct Text<'a>(Option<Cow<'a, str>>);
 
-impl Text<'_> {
+impl<'a> Text<'a> {
     pub(super) fn get(&self) -> Option<&str> {
         self.0.as_deref()
+    }
+
+    pub(super) fn take(self) -> Option<Cow<'a, str>> {
+        self.0
     }
 }
 
@@ -139,6 +143,10 @@ pub(super) struct Object<T>(Option<T>);
 impl<T> Object<T> {
     pub(super) fn get(&self) -> Option<&T> {
         self.0.as_ref()
+    }
+
+    pub(super) fn take(self) -> Option<T> {
+        self.0
     }
 }
 

@@ -1,0 +1,199 @@
+//! The picture: what a client that has seen everything shows of what changed lately.
+//!
+//! A client that comes late, or that read too slowly to be given every event, is given this instead: ordinary events
+//! that are safe to apply twice, endings included. Deltas are folded into whole parts, states that were superseded are
+//! left out, and what is gone stays gone: a straggler that would bring it back is told to nobody.
+//!
+//! Promises: the picture at a position, followed by the events from there on, leads a client where all events would
+//! have led it; it is bounded by bytes and by age, and says what it does not reach back to ([`Forgotten`]).
+//! Keyed by session id alone, as clients' screens are.
+//!
+//! Pure: it neither waits nor looks at a clock.
+
+mod part;
+mod session;
+#[cfg(test)]
+pub(in crate::events) mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+
+use self::session::{Collected, Session};
+use crate::{domain::ids::SessionId, events::log::Event, opencode::event::piece::Piece};
+
+/// How much of the past the picture shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Bytes of all that it holds, as far as they can be told.
+    pub bytes: usize,
+    /// How long what changed last is shown.
+    pub window: Duration,
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Self { bytes: 64 << 20, window: Duration::from_mins(10) }
+    }
+}
+
+/// The picture no longer shows all that changed since the position asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Forgotten;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Picture {
+    sessions: HashMap<SessionId, Session, RandomState>,
+    /// Sessions by their last change.
+    order: BTreeMap<u64, SessionId>,
+    bytes: usize,
+    /// All that changed from here on is shown.
+    floor: u64,
+    extent: Extent,
+}
+
+impl Picture {
+    /// One that begins empty, before the event at `start`.
+    pub(super) fn new(extent: Extent, start: u64) -> Self {
+        Self { sessions: HashMap::default(), order: BTreeMap::new(), bytes: 0, floor: start, extent }
+    }
+
+    /// Whether nobody is to be told of an event: it would bring back what is gone, or tell twice what is told once, or
+    /// add to a text of which a piece was missed.
+    pub(super) fn hides(&self, event: &Event, piece: &Piece<'_>) -> bool {
+        let session = event.session.as_ref().and_then(|session| self.sessions.get(session));
+        session.is_some_and(|session| session.hides(event, piece))
+    }
+
+    /// Takes in an event that has been told.
+    pub(super) fn apply(&mut self, event: &Arc<Event>, piece: &Piece<'_>, now_ms: u64) {
+        let Some(id) = &event.session else { return };
+        let session = self.sessions.entry(id.clone()).or_default();
+        let before = session.bytes();
+        if before > 0 {
+            self.order.remove(&session.newest());
+        }
+        if !session.apply(event, piece, now_ms) {
+            self.floor = event.seq + 1;
+        }
+        self.bytes = self.bytes + session.bytes() - before;
+        if session.is_empty() {
+            self.sessions.remove(id);
+        } else {
+            self.order.insert(session.newest(), id.clone());
+        }
+        while self.bytes > self.extent.bytes {
+            self.forget_oldest();
+        }
+    }
+
+    /// Events of this server were missed: what its texts grew by is not known, until they are told whole.
+    pub(super) fn missed(&mut self, server: &str) {
+        for session in self.sessions.values_mut() {
+            session.missed(server);
+        }
+    }
+
+    /// Forgets what changed last before the window.
+    pub(super) fn tidy(&mut self, now_ms: u64) {
+        let window_ms = u64::try_from(self.extent.window.as_millis()).unwrap_or(u64::MAX);
+        let since_ms = now_ms.saturating_sub(window_ms);
+        let mut emptied = Vec::new();
+        for (id, session) in &mut self.sessions {
+            let before = session.bytes();
+            if let Some(newest) = session.forget_before(since_ms) {
+                self.floor = self.floor.max(newest + 1);
+            }
+            self.bytes = self.bytes + session.bytes() - before;
+            if session.is_empty() {
+                emptied.push((session.newest(), id.clone()));
+            }
+        }
+        for (newest, id) in emptied {
+            self.order.remove(&newest);
+            self.remove(&id);
+        }
+    }
+
+    /// All that changed at `from` or later and that `admits`, as events to apply in this order.
+    pub(super) fn since(
+        &mut self,
+        from: u64,
+        admits: impl Fn(&Event) -> bool,
+    ) -> Result<Vec<Arc<Event>>, Forgotten> {
+        if from < self.floor {
+            return Err(Forgotten);
+        }
+        Ok(self.collect(from, usize::MAX, &admits))
+    }
+
+    /// All that is shown and that `admits`: the sessions that changed last first, up to about `most` bytes.
+    pub(super) fn now(&mut self, most: usize, admits: impl Fn(&Event) -> bool) -> Vec<Arc<Event>> {
+        let mut events = self.collect(0, most, &admits);
+        for event in &mut events {
+            // Whoever comes late is told what is there, not that it comes into being.
+            if event.kind == "session.created"
+                && let Some(updated) = part::retyped(event, "session.updated")
+            {
+                *event = Arc::new(updated);
+            }
+        }
+        events
+    }
+
+    fn collect(&mut self, from: u64, most: usize, admits: &impl Fn(&Event) -> bool) -> Vec<Arc<Event>> {
+        let mut all = Collected::default();
+        let mut bytes = 0;
+        for (_, id) in self.order.range(from..).rev() {
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            let of_session = session.since(from, admits);
+            bytes += of_session.bytes();
+            if bytes > most {
+                break;
+            }
+            all.add(of_session);
+        }
+        all.in_order()
+    }
+
+    /// About how many bytes it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many it may hold.
+    pub(super) fn limit(&self) -> usize {
+        self.extent.bytes
+    }
+
+    fn forget_oldest(&mut self) {
+        // The session that changed last is kept as far as there is room for it.
+        if self.order.len() > 1 {
+            let Some((newest, id)) = self.order.pop_first() else { return };
+            self.floor = self.floor.max(newest + 1);
+            self.remove(&id);
+            return;
+        }
+        let Some(session) = self.sessions.values_mut().next() else { return };
+        let before = session.bytes();
+        let newest = session.forget_oldest();
+        self.floor = self.floor.max(newest + 1);
+        self.bytes = self.bytes + session.bytes() - before;
+        if session.is_empty() {
+            self.order.clear();
+            self.sessions.clear();
+            self.bytes = 0;
+        }
+    }
+
+    fn remove(&mut self, id: &SessionId) {
+        if let Some(session) = self.sessions.remove(id) {
+            self.bytes -= session.bytes();
+        }
+    }
+}
