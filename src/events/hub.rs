@@ -68,13 +68,14 @@ pub struct Settings {
     pub extent: Extent,
     /// How many bytes of it one who comes late is told at most.
     pub late: usize,
-    /// How many bytes of events one who reads slowly may be behind; then it is told what they come to instead.
+    /// How many bytes of events one who reads slowly may be behind; then it is told what they come to instead. It costs
+    /// no memory of its own: the log is one for all.
     pub lag: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { extent: Extent::default(), late: 8 << 20, lag: 8 << 20 }
+        Self { extent: Extent::default(), late: 8 << 20, lag: 32 << 20 }
     }
 }
 

@@ -88,7 +88,7 @@ async fn filters_narrow_turns_and_leave_what_happens_to_sessions() {
         server.emit(&pair.directory, "tui.toast.show", json!({}));
         server.emit(&pair.directory, "test.aside", json!({}));
         // What ends a server's events for all of them: without a lifecycle, a message of its own.
-        let id = server.create_session().id;
+        let id = format!("ses_marker{}", server.port());
         let info = json!({"id": id, "title": "marker"});
         server.emit(&pair.directory, "session.created", json!({"sessionID": id, "info": info}));
         server.emit(&pair.directory, "message.marker", json!({"sessionID": id}));
