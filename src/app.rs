@@ -333,6 +333,7 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
                 front.workers.tidy();
                 asking.tidy();
                 dispatch.catalogue.tidy();
+                dispatch.hub.tidy();
                 dispatch.metrics.rows(sync.take_rows());
                 if begun.elapsed() > MET_BY {
                     dispatch.registry.forget_unmet();

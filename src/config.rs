@@ -32,9 +32,11 @@ pub use self::{
     error::{Advice, ConfigError, Problem},
     flags::ServeArgs,
     host_name::HostName,
-    meant::{Access, Config, ConfiguredServer, Credentials, Discovery, Journal, Routing, UnreachableOwner},
+    meant::{
+        Access, CatchUp, Config, ConfiguredServer, Credentials, Discovery, Journal, Routing, UnreachableOwner,
+    },
     ports::{InvalidPorts, Ports},
     secret::Secret,
     server_url::{InvalidServerUrl, ServerUrl},
-    written::{Written, WrittenCredentials, WrittenJournal, WrittenServer},
+    written::{Written, WrittenCatchUp, WrittenCredentials, WrittenJournal, WrittenServer},
 };

@@ -216,6 +216,7 @@ impl feed::Intake for Intake {
         self.set_state(server, State::Up, ServerChange::Changed);
         if let Some(server) = self.registry.servers.get(server) {
             // What changed while nobody listened was told to nobody.
+            self.hub.missed(&server.id.0);
             self.catalogue.changed(server.store);
             self.overtaken.begin(server.key);
             tokio::spawn(self.clone().catch_up(server));

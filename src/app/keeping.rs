@@ -14,6 +14,7 @@ use crate::{
         journal::{Bounds, Journal, JournalError, Keeper},
         log::Limits,
         own,
+        picture::Extent,
     },
     metrics::JournalCensus,
 };
@@ -37,7 +38,7 @@ impl Merged {
             Journal::remove(&directory)?;
             (Journal::in_memory(), None)
         };
-        Ok(Self { hub: Hub::journalled(Limits::default(), journal, Some(hub::Settings::default())), keeper })
+        Ok(Self { hub: Hub::journalled(Limits::default(), journal, catch_up(config.catch_up)), keeper })
     }
 
     /// Begins to keep what is told, and tells those who come back that we were away.
@@ -50,6 +51,11 @@ impl Merged {
         let task = keeper.map(|keeper| tokio::spawn(keeper.run(hub, all_told.clone())));
         Keeping { all_told, task }
     }
+}
+
+/// How those are brought up to date who come late or read slowly; `None` if they are not.
+fn catch_up(config::CatchUp { window, bytes, late, lag }: config::CatchUp) -> Option<hub::Settings> {
+    (!window.is_zero()).then_some(hub::Settings { extent: Extent { bytes, window }, late, lag })
 }
 
 /// The journal being kept.
@@ -74,7 +80,12 @@ impl Keeping {
 pub(super) fn census(hub: &Hub) -> JournalCensus {
     let status = hub.journal().map(Journal::status).unwrap_or_default();
     let resets = Reset::ALL.iter().map(|reset| reset.as_str()).zip(status.resets);
+    let picture = hub.picture();
     JournalCensus {
+        picture_bytes: picture.bytes as u64,
+        picture_limit_bytes: picture.limit as u64,
+        conflated: picture.conflated,
+        hidden: picture.hidden,
         bytes: status.bytes,
         limit_bytes: status.limit,
         behind: if status.limit == 0 { 0 } else { hub.position().saturating_sub(status.end) },

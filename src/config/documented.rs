@@ -5,7 +5,10 @@ use std::{fmt::Write as _, fs, path::Path};
 use figment::{Figment, error::Kind, providers::Serialized};
 use serde::de::DeserializeOwned;
 
-use super::{Config, Environment, ServeArgs, Written, WrittenCredentials, WrittenJournal, WrittenServer};
+use super::{
+    Config, Environment, ServeArgs, Written, WrittenCatchUp, WrittenCredentials, WrittenJournal,
+    WrittenServer,
+};
 
 const FILE: &str = include_str!("../../config/pointsman.toml");
 const TABLE: &str = include_str!("../../docs/configuration.md");
@@ -62,7 +65,11 @@ fn every_key_is_in_the_file_and_in_the_table() {
     }
     let (before, servers) = shown.split_once("[[server]]").unwrap();
     let (before, credentials) = before.split_once("[credentials]").unwrap();
+    let (before, catch_up) = before.split_once("[catch_up]").unwrap();
     let (_, journal) = before.split_once("[journal]").unwrap();
+    for key in keys::<WrittenCatchUp>() {
+        assert!(has(key, catch_up), "{key} of [catch_up] is missing");
+    }
     for key in keys::<WrittenJournal>() {
         assert!(has(key, journal), "{key} of [journal] is missing");
     }

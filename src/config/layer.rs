@@ -36,7 +36,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 24] = [
+const VARIABLES: [(&str, Shape); 28] = [
     ("listen", Shape::Text),
     ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
@@ -58,6 +58,10 @@ const VARIABLES: [(&str, Shape); 24] = [
     ("journal.persist", Shape::Bool),
     ("journal.bytes", Shape::Text),
     ("journal.age", Shape::Text),
+    ("catch_up.window", Shape::Text),
+    ("catch_up.bytes", Shape::Text),
+    ("catch_up.late", Shape::Text),
+    ("catch_up.lag", Shape::Text),
     ("credentials.username", Shape::Text),
     ("credentials.password", Shape::Text),
     ("server", Shape::Servers),

@@ -29,6 +29,14 @@ const CATALOGUE_TTL: &str = "30s";
 const JOURNAL_BYTES: &str = "256MiB";
 /// Who closed the lid in the evening comes back in the morning.
 const JOURNAL_AGE: &str = "1d";
+/// A page that lost its stream has it again within seconds, a laptop that slept within minutes.
+const CATCH_UP_WINDOW: &str = "10m";
+/// Some hundred turns with what their tools printed.
+const CATCH_UP_BYTES: &str = "64MiB";
+/// What a page takes in without being felt.
+const CATCH_UP_LATE: &str = "8MiB";
+/// Half of what is kept in memory of the events themselves.
+const CATCH_UP_LAG: &str = "32MiB";
 const LOG: &str = "info";
 /// Longer is no token but a mistake, and the guard decodes it in place on the stack.
 const LONGEST_TOKEN: usize = 256;
@@ -52,6 +60,21 @@ pub struct Config {
     pub routing: Routing,
     /// For what is kept of events.
     pub journal: Journal,
+    /// For what those are told who come late or read slowly.
+    pub catch_up: CatchUp,
+}
+
+/// What is told of what changed lately instead of each event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchUp {
+    /// What changed so long ago is told; nought: nothing is.
+    pub window: Duration,
+    /// At most as many bytes are kept for it.
+    pub bytes: usize,
+    /// At most as many are told to one who comes late.
+    pub late: usize,
+    /// One who is as many bytes of events behind reads slowly.
+    pub lag: u64,
 }
 
 /// What is kept of events, so that clients that were away are told what they have missed.
@@ -176,12 +199,16 @@ impl Config {
         filter(&log).map_err(at("log"))?;
 
         let journal = written.journal.unwrap_or_default();
+        let catch_up = written.catch_up.unwrap_or_default();
         let credentials = written.credentials.unwrap_or_default();
         let credentials = opens(credentials).map_err(at("credentials.username"))?;
         let servers = servers(written.server.unwrap_or_default(), listen, credentials.as_ref());
         let default_server = written.default_server.map(|url| foreign(&url, listen)).transpose();
         let duration = |key, written: Option<String>, default: &str, least, most| {
             duration(written.as_deref().unwrap_or(default), least, most).map_err(at(key))
+        };
+        let bytes = |key, written: Option<String>, default: &str, least, most| {
+            amount(written.as_deref().unwrap_or(default), least, most).map_err(at(key))
         };
         let connect_timeout =
             duration("connect_timeout", written.connect_timeout, CONNECT_TIMEOUT, "10ms", "1m")?;
@@ -230,12 +257,23 @@ impl Config {
             journal: Journal {
                 persist: journal.persist.unwrap_or(true),
                 // The largest event that is read must fit.
-                bytes: amount(journal.bytes.as_deref().unwrap_or(JOURNAL_BYTES), "32MiB", "64GiB")
-                    .map_err(at("journal.bytes"))?,
+                bytes: bytes("journal.bytes", journal.bytes, JOURNAL_BYTES, "32MiB", "64GiB")?,
                 age: duration("journal.age", journal.age, JOURNAL_AGE, "1m", "30d")?,
+            },
+            catch_up: CatchUp {
+                window: duration("catch_up.window", catch_up.window, CATCH_UP_WINDOW, "0s", "1h")?,
+                bytes: in_memory(bytes("catch_up.bytes", catch_up.bytes, CATCH_UP_BYTES, "1MiB", "2GiB")?),
+                late: in_memory(bytes("catch_up.late", catch_up.late, CATCH_UP_LATE, "64KiB", "1GiB")?),
+                // The log itself holds 64 MiB.
+                lag: bytes("catch_up.lag", catch_up.lag, CATCH_UP_LAG, "1MiB", "64MiB")?,
             },
         })
     }
+}
+
+/// An amount that a part of memory is to hold. None that is allowed is too large for any machine.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 impl UnreachableOwner {

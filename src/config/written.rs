@@ -28,6 +28,7 @@ pub struct Written {
     pub catalogue_ttl: Option<String>,
     pub log: Option<String>,
     pub journal: Option<WrittenJournal>,
+    pub catch_up: Option<WrittenCatchUp>,
     pub credentials: Option<WrittenCredentials>,
     pub server: Option<Vec<WrittenServer>>,
 }
@@ -51,6 +52,17 @@ pub struct WrittenJournal {
     pub persist: Option<bool>,
     pub bytes: Option<String>,
     pub age: Option<String>,
+}
+
+/// The `[catch_up]` table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[expect(missing_docs, reason = "see `Written`")]
+pub struct WrittenCatchUp {
+    pub window: Option<String>,
+    pub bytes: Option<String>,
+    pub late: Option<String>,
+    pub lag: Option<String>,
 }
 
 /// The `[credentials]` table.

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     picture: Option<Mutex<Picture>>,
     begun: Instant,
     pub(super) settings: Settings,
+    conflated: AtomicU64,
+    hidden: AtomicU64,
 }
 
 /// How subscribers are brought up to date who come late or read slowly.
@@ -79,6 +81,19 @@ impl Default for Settings {
     }
 }
 
+/// What there is to know of a picture from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PictureStatus {
+    /// Bytes it holds.
+    pub bytes: usize,
+    /// How many it may hold; nought if there is none.
+    pub limit: usize,
+    /// How often a subscriber that read slowly was told what events came to.
+    pub conflated: u64,
+    /// Events told to nobody, since they would have brought back what is gone.
+    pub hidden: u64,
+}
+
 impl Shared {
     /// Puts an event into the log and the picture, at one position; false if nobody is to be told of it.
     fn append(&self, event: Event) -> bool {
@@ -91,6 +106,7 @@ impl Shared {
         };
         let mut picture = picture.lock();
         if picture.hides(&event, &piece) {
+            self.hidden.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let event = self.log.write().append(event);
@@ -111,6 +127,7 @@ impl Shared {
     pub(super) fn since(&self, from: u64, view: &View) -> Result<(Vec<Arc<Event>>, u64), Forgotten> {
         let default = self.default_directory.read().clone();
         let mut picture = self.picture.as_ref().ok_or(Forgotten)?.lock();
+        self.conflated.fetch_add(1, Ordering::Relaxed);
         let past = picture.since(from, |event| view.admits(event, default.as_deref()))?;
         Ok((past, self.log.read().end()))
     }
@@ -179,6 +196,8 @@ impl Hub {
             picture: picture.map(Mutex::new),
             begun: Instant::now(),
             settings,
+            conflated: AtomicU64::new(0),
+            hidden: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -244,6 +263,20 @@ impl Hub {
     pub fn missed(&self, server: &str) {
         if let Some(picture) = &self.shared.picture {
             picture.lock().missed(server);
+        }
+    }
+
+    /// What there is to know of what is kept for those who come late or read slowly.
+    pub fn picture(&self) -> PictureStatus {
+        let (bytes, limit) = self.shared.picture.as_ref().map_or((0, 0), |picture| {
+            let picture = picture.lock();
+            (picture.bytes(), picture.limit())
+        });
+        PictureStatus {
+            bytes,
+            limit,
+            conflated: self.shared.conflated.load(Ordering::Relaxed),
+            hidden: self.shared.hidden.load(Ordering::Relaxed),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::events::{
     own::{self, Hello, Present},
     picture::Forgotten,
     replay::{Missed, Replay},
-    text::Script,
+    text::{Script, put_unnumbered},
     view::Shape,
 };
 
@@ -215,7 +215,7 @@ impl Subscription {
         let mut catch_up = CatchUp::new(past);
         if let Some(reset) = reset {
             let mut text = BytesMut::new();
-            self.lane.script().put_unnumbered(&mut text, &own::reset(self.shape(), reset));
+            put_unnumbered(&mut text, &own::reset(self.shape(), reset));
             if !catch_up.is_over() {
                 self.state = State::CatchingUp(catch_up);
             }

@@ -75,13 +75,7 @@ impl Script {
         if let Some(epoch) = &self.epoch {
             epoch.put_id_line(out, position.saturating_sub(1));
         }
-        self.put_unnumbered(out, text);
-    }
-
-    /// The same without an id: a client that is cut off behind it comes back to where it was before.
-    pub(super) fn put_unnumbered(&self, out: &mut BytesMut, text: &[u8]) {
-        put_data(out, text, b"");
-        out.put_slice(b"\n\n");
+        put_unnumbered(out, text);
     }
 
     /// Writes an event of the past in the form of this stream, without an id.
@@ -89,6 +83,13 @@ impl Script {
         let unnumbered = Self { epoch: None, ..*self };
         unnumbered.put(out, event);
     }
+}
+
+/// Writes what belongs to one stream alone, without an id: a client that is cut off behind it comes back to where it was
+/// before.
+pub(super) fn put_unnumbered(out: &mut BytesMut, text: &[u8]) {
+    put_data(out, text, b"");
+    out.put_slice(b"\n\n");
 }
 
 fn bare(event: &Event) -> &[u8] {

@@ -43,6 +43,14 @@ pub struct JournalCensus {
     pub log_bytes: u64,
     /// Their bound.
     pub log_limit_bytes: u64,
+    /// Bytes kept for those who come late or read slowly.
+    pub picture_bytes: u64,
+    /// Their bound.
+    pub picture_limit_bytes: u64,
+    /// How often a subscriber that read slowly was told what events came to.
+    pub conflated: u64,
+    /// Events told to nobody: they would have brought back what is gone.
+    pub hidden: u64,
     /// Clients that came back with a cursor, by what became of it.
     pub resumes: Vec<(&'static str, u64)>,
 }
@@ -111,8 +119,21 @@ impl JournalCensus {
             ("journal_behind", "Events told that are in no file yet", None, self.behind),
             ("log", "Bytes of events kept in memory", bytes, self.log_bytes),
             ("log_limit", "Bytes of events that may be kept in memory", bytes, self.log_limit_bytes),
+            ("picture", "Bytes kept for clients that come late or read slowly", bytes, self.picture_bytes),
+            ("picture_limit", "Bytes that may be kept for them", bytes, self.picture_limit_bytes),
         ] {
             gauge(count).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)?;
+        }
+        for (name, help, count) in [
+            ("stream_conflations", "Times a slow subscriber was told what events came to", self.conflated),
+            ("events_hidden", "Events that would have brought back what is gone", self.hidden),
+        ] {
+            ConstCounter::new(count).encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                MetricType::Counter,
+            )?)?;
         }
         let help = "Subscribers that came back with a cursor";
         let mut resumes = encoder.encode_descriptor("stream_resumes", help, None, MetricType::Counter)?;

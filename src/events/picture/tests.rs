@@ -186,7 +186,9 @@ impl Told {
     /// What a client shows that was told all from the beginning up to `position`.
     fn screen(&self, position: usize) -> Screen {
         let mut screen = Screen::default();
-        self.events[..position].iter().for_each(|event| screen.apply(event));
+        for event in &self.events[..position] {
+            screen.apply(event);
+        }
         screen
     }
 }
@@ -196,7 +198,9 @@ fn story() -> impl Strategy<Value = Vec<(u8, Emitted)>> {
 }
 
 fn after(mut screen: Screen, events: &[Arc<Event>]) -> Screen {
-    events.iter().for_each(|event| screen.apply(event));
+    for event in events {
+        screen.apply(event);
+    }
     screen
 }
 
