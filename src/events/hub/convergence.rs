@@ -27,15 +27,8 @@ struct Reader {
 
 impl Reader {
     fn new(hub: &Hub) -> Self {
-        let view = View {
-            shape: Shape::Directory,
-            directory: Some("/a".into()),
-            server: None,
-            attention: AttentionRule::All,
-            filter: Arc::default(),
-        };
         Self {
-            subscription: hub.subscribe(view),
+            subscription: hub.subscribe(view(Shape::Directory)),
             decoder: sse::Decoder::new(),
             screen: Screen::default(),
             created: BTreeMap::new(),
@@ -63,6 +56,17 @@ impl Reader {
             self.screen.apply_bare(&event);
         }
         true
+    }
+}
+
+fn view(shape: Shape) -> View {
+    View {
+        shape,
+        directory: Some("/a".into()),
+        server: None,
+        attention: AttentionRule::All,
+        filter: Arc::default(),
+        opened: None,
     }
 }
 
@@ -139,14 +143,7 @@ async fn whoever_comes_late_and_is_cut_off_before_it_has_read_the_past_is_told_i
     for n in 0..3 {
         publish(&hub, n, &Emitted::Updated(n));
     }
-    let view = View {
-        shape: Shape::Global,
-        directory: None,
-        server: None,
-        attention: AttentionRule::All,
-        filter: Arc::default(),
-    };
-    let mut subscription = hub.subscribe(view);
+    let mut subscription = hub.subscribe(view(Shape::Global));
     let greeting = String::from_utf8(subscription.next().await.unwrap().into()).unwrap();
     assert!(greeting.contains("server.connected") && !greeting.contains("id: "), "{greeting}");
     let past = String::from_utf8(subscription.next().await.unwrap().into()).unwrap();
@@ -159,14 +156,8 @@ async fn whoever_comes_late_and_is_cut_off_before_it_has_read_the_past_is_told_i
     let live = String::from_utf8(subscription.next().await.unwrap().into()).unwrap();
     assert!(live.starts_with("id: "), "{live}");
     // With that cursor one goes on behind the past.
-    let view = View {
-        shape: Shape::Directory,
-        directory: Some("/a".into()),
-        server: None,
-        attention: AttentionRule::All,
-        filter: Arc::default(),
-    };
-    let mut back = hub.join(view, Joining { cursor: Some(cursor.to_owned()), ..Joining::default() });
+    let mut back =
+        hub.join(view(Shape::Directory), Joining { cursor: Some(cursor.to_owned()), ..Joining::default() });
     back.next().await.unwrap();
     let missed = String::from_utf8(back.next().await.unwrap().into()).unwrap();
     assert_eq!(missed.matches("session.updated").count(), 1, "{missed}");
