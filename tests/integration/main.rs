@@ -35,6 +35,7 @@ mod real_operations;
 mod real_ownership;
 mod real_plain_terminals;
 mod real_quiet;
+mod real_recovery;
 mod real_run_attached;
 mod real_screens;
 mod real_sdk;
