@@ -90,10 +90,24 @@ impl Token {
     }
 }
 
-/// Takes the credentials off that were meant for us.
+/// Takes the credentials off that were meant for us. A page that was opened with the token in its address names that
+/// address as the `Referer` of all it loads.
 pub fn strip(headers: &mut HeaderMap) {
     headers.remove(header::AUTHORIZATION);
     headers.remove(HeaderName::from_static("proxy-authorization"));
+    let Some((page, query)) = headers.get(header::REFERER).and_then(|page| split(page.as_bytes())) else {
+        return;
+    };
+    let Cow::Owned(kept) = strip_query(query) else { return };
+    let page = if kept.is_empty() { page.to_owned() } else { format!("{page}?{kept}") };
+    match HeaderValue::from_str(&page) {
+        Ok(page) => headers.insert(header::REFERER, page),
+        Err(_) => headers.remove(header::REFERER),
+    };
+}
+
+fn split(page: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(page).ok()?.split_once('?')
 }
 
 /// `query` without its `auth_token`; every other byte stays as it is, in its place.
@@ -180,6 +194,20 @@ mod tests {
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         strip(&mut headers);
         assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn the_address_of_the_page_that_asks_keeps_all_but_the_token() {
+        for (page, rest) in [
+            ("http://box:4747/?auth_token=x", "http://box:4747/"),
+            ("http://box:4747/a?b=1&auth%5Ftoken=x&c=%2f", "http://box:4747/a?b=1&c=%2f"),
+            ("http://box:4747/a?b=1", "http://box:4747/a?b=1"),
+            ("http://box:4747/a", "http://box:4747/a"),
+        ] {
+            let mut headers = HeaderMap::from_iter([(header::REFERER, page.parse().unwrap())]);
+            strip(&mut headers);
+            assert_eq!(headers[header::REFERER], rest);
+        }
     }
 
     #[test]

@@ -53,6 +53,10 @@ async fn the_token_is_taken_in_every_form_and_passed_on_in_none() {
         daemon.request("GET", "/config?x=1").basic_auth("opencode", Some(TOKEN)),
         daemon.request("GET", &format!("/config?auth_token={pair}&x=1")),
         daemon.request("GET", &format!("/config?x=1&auth_token={pair}")),
+        daemon
+            .request("GET", "/config?x=1")
+            .bearer_auth(TOKEN)
+            .header("referer", format!("{}/?auth_token={pair}", daemon.url())),
     ];
     for form in forms {
         let answer = daemon.send(form).await;
