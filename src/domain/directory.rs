@@ -16,6 +16,14 @@ pub fn trimmed(directory: &str) -> &str {
     }
 }
 
+/// Whether a directory is named from the root on, be it one of Windows.
+pub fn is_whole(directory: &str) -> bool {
+    let mut drive = directory.chars();
+    let on_drive =
+        drive.next().is_some_and(|letter| letter.is_ascii_alphabetic()) && drive.next() == Some(':');
+    directory.starts_with(['/', '\\']) || on_drive
+}
+
 /// Whether `inner` lies below `outer`.
 pub fn contains(outer: &str, inner: &str) -> bool {
     let outer = trimmed(outer);
@@ -33,6 +41,16 @@ mod tests {
         assert!(!same_directory("/a/b", "/a"));
         assert!(!same_directory("/a/b", "/A/b"));
         assert!(!same_directory("", "/"));
+    }
+
+    #[test]
+    fn a_whole_name_begins_at_a_root() {
+        for whole in ["/", "/a/b", "C:\\a", "c:/a", "\\\\box\\share"] {
+            assert!(is_whole(whole), "{whole}");
+        }
+        for part in ["", "a", "~", "~/a", "./a", "../a", "%ZZ", ":/a"] {
+            assert!(!is_whole(part), "{part}");
+        }
     }
 
     #[test]

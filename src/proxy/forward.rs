@@ -123,7 +123,9 @@ impl Forwarder {
         let named = named::directory(&parts.uri, &parts.headers);
         let directory: Option<Arc<str>> =
             target.directory.clone().or_else(|| named.map(|named| named.as_ref().into()));
-        if let Some(directory) = &directory {
+        // A turn may ask for something long before it is answered. A read that fails may have opened nothing.
+        let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        if let Some(directory) = directory.as_deref().filter(|_| !reads) {
             server.directories.note(directory);
         }
         let annotate = annotate::take_wish(&mut parts);
@@ -140,6 +142,9 @@ impl Forwarder {
             sent = self.send(&upstream, bodiless(method, uri, headers), target).await;
         }
         let mut response = sent?;
+        if let Some(directory) = directory.as_deref().filter(|_| !response.status().is_server_error()) {
+            server.directories.note(directory);
+        }
 
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         match client_upgrade {

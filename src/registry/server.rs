@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     candidate::Candidate,
-    directory::trimmed,
+    directory::{is_whole, trimmed},
     ids::{ServerKey, StoreKey},
     kind::Kind,
 };
@@ -177,10 +177,11 @@ impl Directories {
     /// How many directories of one server are remembered. Each costs that server far more than it costs us.
     const MOST: usize = 1000;
 
-    /// Remembers that `directory` is in use.
+    /// Remembers that `directory` is in use. One that is not named from the root on is not: the two interfaces do not
+    /// agree on what it is, and what happens in it is told under its whole name.
     pub fn note(&self, directory: &str) {
         let directory = trimmed(directory);
-        if directory.is_empty() || self.known.read().contains(directory) {
+        if !is_whole(directory) || self.known.read().contains(directory) {
             return;
         }
         let mut known = self.known.write();

@@ -173,6 +173,21 @@ async fn what_runs_and_what_waits_is_gathered_from_every_directory_in_use() {
 }
 
 #[tokio::test]
+async fn a_directory_that_could_not_be_opened_is_asked_about_no_more() {
+    let store = FakeStore::new();
+    let fake = FakeServer::serve(&store, &store.directory("a")).await;
+    let daemon = daemon_before(&[&fake]).await;
+    fake.fault_times("GET /path", 1, Fault::Answer(500, "application/json", "{}".into()));
+    let answer = daemon.get("/path?directory=%2Fa%00b").await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    // Whoever reads it knows what is meant; the second interface does not.
+    assert_eq!(daemon.get("/path?directory=relative").await.status, 200);
+    assert_eq!(daemon.get("/path?directory=%2Fopened").await.status, 200);
+    let known = daemon.get("/servers").await.json();
+    assert_eq!(known[0]["directories"], json!(["/opened", fake.directory()]), "{known}");
+}
+
+#[tokio::test]
 async fn no_list_opens_a_directory_that_nobody_has_named() {
     let store = FakeStore::new();
     let one = FakeServer::serve(&store, &store.directory("one")).await;
