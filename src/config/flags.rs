@@ -55,6 +55,12 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<Secret>,
 
+    /// A further origin of web pages that may use it, as https://host; may be repeated
+    ///
+    /// Replaces the origins the file lists.
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors: Vec<String>,
+
     /// What to log, as filter directives such as info or pointsman::discovery=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,

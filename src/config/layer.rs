@@ -149,6 +149,9 @@ impl Layer {
         if flags.no_scan {
             layer.put("scan", false.into());
         }
+        if !flags.cors.is_empty() {
+            layer.put("cors", flags.cors.clone().into());
+        }
         if !flags.server.is_empty() {
             layer.put("server", servers(flags.server.iter().map(String::as_str)));
         }

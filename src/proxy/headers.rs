@@ -28,8 +28,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Our entry in `Via`.
 const VIA: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 /// What scripts of other origins may read of our answers.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("X-Pointsman-Server, X-Pointsman-Route, X-Pointsman-Partial, X-Pointsman-Cache");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "X-Pointsman-Server, X-Pointsman-Route, X-Pointsman-Partial, X-Pointsman-Cache, X-Pointsman-Error",
+);
 
 /// What we tell servers about one client's connection, written once.
 #[derive(Clone, Debug)]

@@ -109,6 +109,37 @@ async fn a_page_of_this_machine_may_read_and_write_and_see_our_headers() {
 }
 
 #[tokio::test]
+async fn a_page_that_the_configuration_allows_may_read_every_kind_of_answer() {
+    let store = FakeStore::new();
+    let fake = FakeServer::serve(&store, &store.directory("a")).await;
+    let origin = "https://ui.example";
+    let daemon = start(Daemon::builder().arg("--cors").arg(origin), &[&fake]).await;
+    let headers = format!("host: localhost\r\norigin: {origin}\r\n");
+    for (line, status) in [
+        ("GET /config", 200),
+        ("GET /session", 200),
+        ("GET /api/session?limit=0", 400),
+        ("GET /provider", 200),
+        ("GET /servers", 200),
+        ("GET /sessions/ses_unknown", 404),
+        ("POST /instance/dispose?directory=/nobodys", 409),
+        ("OPTIONS /session", 204),
+    ] {
+        let asks = if status == 204 { "access-control-request-method: PUT\r\n" } else { "" };
+        let answer = ask(&daemon, line, &format!("{headers}{asks}")).await;
+        assert_eq!(answer.status(), status, "{line}: {}", answer.text());
+        assert_eq!(answer.headers("access-control-allow-origin"), [origin], "{line}");
+        let exposed = answer.headers("access-control-expose-headers").join(",").to_lowercase();
+        assert_eq!(exposed.contains("x-pointsman-error"), status != 204, "{line}: {exposed}");
+        if !answer.headers("x-pointsman-error").is_empty() {
+            continue;
+        }
+        let other = headers.replace(origin, "https://other.example");
+        assert_refused(&ask(&daemon, line, &format!("{other}{asks}")).await, 403, "OriginRefusedError");
+    }
+}
+
+#[tokio::test]
 async fn a_terminal_opened_by_a_page_of_another_site_is_refused() {
     let (fake, daemon) = one().await;
     let upgrade = "host: localhost\r\norigin: https://evil.example\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
