@@ -32,6 +32,7 @@ mod real_everywhere;
 mod real_fidelity;
 mod real_multi_server_client;
 mod real_operations;
+mod real_orphans;
 mod real_ownership;
 mod real_plain_terminals;
 mod real_quiet;
