@@ -5,7 +5,7 @@
 //! left out, and what is gone stays gone: a straggler that would bring it back is told to nobody.
 //!
 //! Promises: the picture at a position, followed by the events from there on, leads a client where all events would
-//! have led it; it is bounded by bytes and by age, and says what it does not reach back to ([`Forgotten`]).
+//! have led it; it is bounded by bytes and by age, and says what it does not reach back to (`Forgotten`).
 //! Keyed by session id alone, as clients' screens are.
 //!
 //! Pure: it neither waits nor looks at a clock.
