@@ -73,6 +73,10 @@ impl Picture {
     /// Takes in an event that has been told.
     pub(super) fn apply(&mut self, event: &Arc<Event>, piece: &Piece<'_>, now_ms: u64) {
         let Some(id) = &event.session else { return };
+        if matches!(piece, Piece::Delta { .. }) && !self.sessions.contains_key(id) {
+            self.floor = event.seq + 1;
+            return;
+        }
         let session = self.sessions.entry(id.clone()).or_default();
         let before = session.bytes();
         if before > 0 {
