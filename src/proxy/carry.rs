@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderValue, Method, Request,
+    HeaderValue, Method, Uri,
     header::{AUTHORIZATION, HOST},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{
-    body::RequestBody,
-    forward::Forwarder,
+    forward::{Forwarder, bodiless},
     merge::{Answer, Ask, AskError, AskRequest, MOST_BYTES},
+    upstream::SendError,
 };
 use crate::registry::server::Server;
 
@@ -19,21 +19,24 @@ impl Ask for Forwarder {
     async fn ask(&self, server: &Arc<Server>, asked: AskRequest) -> Result<Answer, AskError> {
         let broke = |error: &dyn std::error::Error| AskError::Broke(error.to_string());
         let upstream = self.upstream(server).map_err(|error| broke(&error))?;
-        let mut request = Request::new(RequestBody::EMPTY);
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() =
-            asked.path_and_query.parse().map_err(|error: http::uri::InvalidUri| broke(&error))?;
-        *request.headers_mut() = asked.headers;
+        let uri: Uri = asked.path_and_query.parse().map_err(|error: http::uri::InvalidUri| broke(&error))?;
+        let mut headers = asked.headers;
         // Nobody's host to pass on where no client asked; without one a server refuses.
-        if !request.headers().contains_key(HOST) {
+        if !headers.contains_key(HOST) {
             let host = HeaderValue::from_str(&server.address.authority).map_err(|error| broke(&error))?;
-            request.headers_mut().insert(HOST, host);
+            headers.insert(HOST, host);
         }
+        // What a client shows is for one server, and a list asks them all.
+        headers.remove(AUTHORIZATION);
         if let Some(authorization) = upstream.authorization() {
-            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+            headers.insert(AUTHORIZATION, authorization.clone());
         }
-        let response = upstream.send(request).await.map_err(|error| broke(&error))?;
-        let (parts, body) = response.into_parts();
+        let mut sent = upstream.send(bodiless(Method::GET, uri.clone(), headers.clone())).await;
+        // The server may have closed a connection that had been idle for long.
+        if matches!(sent, Err(SendError::Broke { .. })) {
+            sent = upstream.send(bodiless(Method::GET, uri, headers)).await;
+        }
+        let (parts, body) = sent.map_err(|error| broke(&error))?.into_parts();
         let whole = Limited::new(body, MOST_BYTES).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 AskError::TooLong

@@ -223,7 +223,8 @@ fn can_repeat(parts: &Parts, body: &RequestBody) -> bool {
     safe && http_body::Body::is_end_stream(body) && !parts.headers.contains_key(header::UPGRADE)
 }
 
-fn bodiless(method: Method, uri: Uri, headers: HeaderMap) -> Request<RequestBody> {
+/// A request without a body.
+pub(super) fn bodiless(method: Method, uri: Uri, headers: HeaderMap) -> Request<RequestBody> {
     let mut request = Request::new(RequestBody::EMPTY);
     *request.method_mut() = method;
     *request.uri_mut() = uri;

@@ -63,6 +63,22 @@ async fn a_get_to_which_no_byte_was_answered_is_sent_once_more_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_list_to_which_no_byte_was_answered_is_asked_for_once_more() {
+    let store = FakeStore::new();
+    let fake = FakeServer::serve(&store, &store.directory("a")).await;
+    let daemon = daemon_before(&[&fake]).await;
+    let session = fake.create_session().id;
+    fake.fault_times("GET /session", 1, Fault::Drop);
+    let request = daemon.request("GET", "/session").basic_auth("somebody", Some("secret"));
+    let answer = daemon.send(request).await;
+    assert_eq!((answer.status, answer.header("x-pointsman-partial")), (200, ""), "{answer:?}");
+    assert!(answer.text().contains(&session), "{answer:?}");
+    let asked = fake.requests_to("GET /session");
+    assert_eq!(asked.len(), 2);
+    assert!(asked.iter().all(|asked| asked.header("authorization").is_none()), "it is for one server alone");
+}
+
+#[tokio::test]
 async fn a_get_of_which_bytes_have_come_is_not_sent_again() {
     let store = FakeStore::new();
     let fake = FakeServer::serve(&store, &store.directory("a")).await;
