@@ -5,7 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::{Registry, server::tests::server};
+use crate::registry::{
+    Registry,
+    server::{Server, tests::server},
+};
 
 const STORE: StoreKey = StoreKey(7);
 
