@@ -2,7 +2,8 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 use crate::support::{
     daemon::{Answer, Daemon},
@@ -31,19 +32,7 @@ async fn a_terminal_echoes_what_is_typed_on_the_server_that_has_it() {
         let ticket = token.json()["ticket"].as_str().unwrap().to_owned();
         let address = format!("ws://{}/pty/{id}/connect?ticket={ticket}", daemon.address());
         let (mut socket, _) = patiently("the terminal", connect_async(address)).await.unwrap();
-        // The sum is computed there: what is typed is echoed as well, and must not pass for output.
-        socket.send(Message::text("echo hi $((40 + 2))\n")).await.unwrap();
-        let mut shown = String::new();
-        patiently("the terminal's output", async {
-            while !shown.contains("hi 42") {
-                match socket.next().await.expect("the terminal stays open").unwrap() {
-                    Message::Text(text) => shown.push_str(&text),
-                    Message::Binary(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
-                    _ => {}
-                }
-            }
-        })
-        .await;
+        assert_echoes(&mut socket).await;
 
         let removed = daemon.delete(&format!("/pty/{id}")).await;
         assert_eq!((removed.status, removed.server()), (200, owner.address().as_str()), "{removed:?}");
@@ -70,12 +59,13 @@ async fn a_ticket_that_was_given_for_the_token_opens_a_terminal_once() {
     let shared = shared().await;
     let token = "0123456789abcdef0123456789abcdef";
     let daemon = Daemon::builder().servers(shared.urls()).env("POINTSMAN_TOKEN", token).start_unready().await;
-    for (terminals, create) in [("/pty", json!({})), ("/api/pty", json!({}))] {
+    for terminals in ["/pty", "/api/pty"] {
         let ask = async |path: &str, body: serde_json::Value| -> Answer {
             let request = daemon.request("POST", path).bearer_auth(token).header("x-opencode-ticket", "1");
             daemon.send(request.json(&body)).await
         };
-        let created = ask(terminals, create).await.json();
+        let shell = json!({"command": "/bin/bash", "args": ["--norc"]});
+        let created = ask(terminals, shell).await.json();
         let id = created.pointer("/id").or(created.pointer("/data/id")).unwrap().as_str().unwrap().to_owned();
         let given = ask(&format!("{terminals}/{id}/connect-token"), json!({})).await;
         assert_eq!(given.status, 200, "{given:?}");
@@ -85,16 +75,33 @@ async fn a_ticket_that_was_given_for_the_token_opens_a_terminal_once() {
             let address = format!("ws://{}{terminals}/{id}/connect?ticket={ticket}", daemon.address());
             patiently("an answer", connect_async(address))
                 .await
-                .map(|_| ())
+                .map(|(socket, _)| socket)
                 .map_err(|error| error.to_string())
         };
         let refused = open("00000000-0000-4000-8000-000000000000").await.unwrap_err();
         assert!(refused.contains("401"), "{refused}");
-        open(ticket).await.unwrap();
+        assert_echoes(&mut open(ticket).await.unwrap()).await;
         let refused = open(ticket).await.unwrap_err();
         assert!(refused.contains("401"), "{refused}");
         ask_to_remove(&daemon, &format!("{terminals}/{id}"), token).await;
     }
+}
+
+/// Types into a shell and reads what it makes of it.
+async fn assert_echoes(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) {
+    // The sum is computed there: what is typed is echoed as well, and must not pass for output.
+    socket.send(Message::text("echo hi $((40 + 2))\n")).await.unwrap();
+    let mut shown = String::new();
+    patiently("the terminal's output", async {
+        while !shown.contains("hi 42") {
+            match socket.next().await.expect("the terminal stays open").unwrap() {
+                Message::Text(text) => shown.push_str(&text),
+                Message::Binary(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
+                _ => {}
+            }
+        }
+    })
+    .await;
 }
 
 async fn ask_to_remove(daemon: &Daemon, terminal: &str, token: &str) {
