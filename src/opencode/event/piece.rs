@@ -112,13 +112,12 @@ struct Status<'a> {
     kind: Text<'a>,
 }
 
-/// The piece that an event of type `kind` with this bare form changes; `None` for all that changes nothing that stays,
-/// and for what lacks the ids that clients go by.
+/// The piece that an event of type `kind` with this bare form changes; `None` for all that changes nothing that stays
+/// (`session.idle` only rings: what stays is told by `session.status`), and for what lacks the ids that clients go by.
 pub fn piece<'a>(kind: &str, payload: &'a str) -> Option<Piece<'a>> {
     match kind {
         "session.created" | "session.updated" => return Some(Piece::Session),
         "session.deleted" => return Some(Piece::SessionDeleted),
-        "session.idle" => return Some(Piece::Status { idle: true }),
         "todo.updated" | "session.diff" => return Some(Piece::Single),
         "session.status"
         | "message.updated"
@@ -205,6 +204,7 @@ mod tests {
     fn what_names_no_piece_changes_none() {
         for (kind, properties) in [
             ("session.error", "{}"),
+            ("session.idle", r#"{"sessionID":"ses_1"}"#),
             ("message.updated", r#"{"info":7}"#),
             ("message.part.delta", r#"{"messageID":"msg_1","partID":"prt_1","field":"text"}"#),
             ("permission.replied", "[]"),

@@ -92,7 +92,11 @@ async fn an_idle_forged_by_the_other_server_ends_nobodys_turn() {
         events
             .until(
                 |event| event.kind() == "test.marker",
-                |event| event.kind() == "session.idle" || event.properties()["status"]["type"] == "idle",
+                |event| {
+                    let is_idle =
+                        event.kind() == "session.idle" || event.properties()["status"]["type"] == "idle";
+                    event.session() == session && is_idle
+                },
             )
             .await;
         assert_eq!(daemon.explain(&session).await["evidence"], "busy");
