@@ -1,6 +1,5 @@
 //! What a server's stream has missed is asked for and told, so that whoever stays connected shows what is so.
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -106,72 +105,4 @@ async fn what_happened_during_a_cut_is_told_behind_it_and_nothing_else() {
             .until(is_marker, |event| again(event) && event.properties()["events"].as_u64() > Some(1))
             .await;
     }
-}
-
-/// One server's life between cuts, decided by `rng`.
-fn live(rng: &mut StdRng, store: &FakeStore, server: &FakeServer, sessions: &mut Vec<String>) {
-    let session = sessions[rng.random_range(0..sessions.len())].clone();
-    match rng.random_range(0..9) {
-        0 if sessions.len() < 6 => sessions.push(server.create_session().id),
-        1 | 2 if !server.is_busy(&session) && store.get(&session).is_some() => {
-            server.begin_turn(&session, "SLOW")
-        }
-        3..=5 if server.is_busy(&session) => server.delta(&session, &"more ".repeat(rng.random_range(1..30))),
-        6 | 7 => server.finish(&session),
-        _ if store.get(&session).is_some() => {
-            let first =
-                store.get(&session).unwrap().messages.first().map(|message| message["info"]["id"].clone());
-            if let Some(id) = first.filter(|_| !server.is_busy(&session)) {
-                store.edit(&session, |row| drop(row.messages.remove(0)));
-                let properties = json!({"sessionID": session, "messageID": id});
-                server.emit(DIRECTORY, "message.removed", properties);
-            }
-        }
-        _ => {}
-    }
-}
-
-#[tokio::test]
-async fn hundreds_of_cuts_at_any_byte_leave_every_screen_as_a_reload_would() {
-    let (mut servers, mut relays) = (Vec::new(), Vec::new());
-    for n in 0..24_u64 {
-        let store = FakeStore::new();
-        let server = FakeServer::start(&store, DIRECTORY).await;
-        relays.push(Relay::to(&server.url()).await);
-        servers.push((StdRng::seed_from_u64(n), store, server, Vec::new()));
-    }
-    let daemon = Daemon::start(relays.iter().map(Relay::url)).await;
-    let mut stream = daemon.events("/global/event?attention=all").await;
-    for (_, _, server, sessions) in &mut servers {
-        server.wait_for_streams(1).await;
-        let session = server.create_session().id;
-        hear(&daemon, &session).await;
-        sessions.push(session);
-    }
-    let before: usize = relays.iter().map(Relay::connections).sum();
-    for _ in 0..40 {
-        for ((rng, store, server, sessions), relay) in servers.iter_mut().zip(&relays) {
-            if rng.random_ratio(1, 4) {
-                relay.set_break(Break::Cut(rng.random_range(150..4000)));
-            }
-            for _ in 0..rng.random_range(0..4) {
-                live(rng, store, server, sessions);
-                tokio::task::yield_now().await;
-            }
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    let cuts = relays.iter().map(Relay::connections).sum::<usize>() - before;
-    for ((_, _, server, sessions), relay) in servers.iter().zip(&relays) {
-        relay.mend();
-        sessions.iter().for_each(|session| server.finish(session));
-    }
-    println!("{cuts} cuts");
-    assert!(cuts > 200, "{cuts}");
-    let mut shown = Shown::default();
-    stream.seen().to_vec().iter().for_each(|event| shown.apply(event));
-    for (_, _, server, sessions) in &servers {
-        converges(&mut stream, &mut shown, sessions, server).await;
-    }
-    assert!(shown.created.values().all(|times| *times == 1), "{:?}", shown.created);
 }
