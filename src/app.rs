@@ -161,8 +161,7 @@ impl App {
         let streams = Occasional::new(Hub::new(Limits::default()));
         let hubs = [hub.clone(), streams.hub().clone()];
         let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hubs, catalogue.clone())));
-        let client = AgentClient::try_new(config.discovery.connect_timeout)?;
-        let doubts = Doubts::default();
+        let (client, doubts) = (AgentClient::try_new(config.discovery.connect_timeout)?, Doubts::default());
         let herald =
             Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 

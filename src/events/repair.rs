@@ -192,8 +192,8 @@ impl Shown {
         let unknown = ShownMessage::default();
         for (mut message, id) in found.list.into_iter().zip(ids) {
             let shown = self.messages.get(&id);
-            let is_old = shown.is_none() && !is_of_late(&message, since.ms);
-            if is_old || shown.is_some_and(|shown| shown.is_gone) {
+            let long_past = shown.is_none() && !is_of_late(&message, since.ms);
+            if long_past || shown.is_some_and(|shown| shown.is_gone) {
                 continue;
             }
             let shown = shown.unwrap_or(&unknown);
