@@ -201,10 +201,7 @@ impl Shown {
             if shown.info.as_ref() != Some(&info) {
                 change("message.updated", json!({"sessionID": session, "info": info}));
             }
-            let parts = match message["parts"].take() {
-                Value::Array(parts) => parts,
-                _ => continue,
-            };
+            let Value::Array(parts) = message["parts"].take() else { continue };
             for (part, _) in shown.parts.iter().filter(|(_, shown)| shown.is_some()) {
                 if !parts.iter().any(|found| found["id"] == **part) {
                     let removed = json!({"sessionID": session, "messageID": id, "partID": part});
