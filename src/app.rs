@@ -4,10 +4,12 @@
 //! discovery and feeds ended, open requests waited for, the state directory let go last.
 
 mod feeds;
+mod gaps;
 mod herald;
 mod intake;
 mod keeping;
 mod reception;
+mod repair;
 mod scout;
 mod second;
 
@@ -29,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     feeds::Feeds,
+    gaps::Gaps,
     herald::Herald,
     intake::{Intake, Overtaken},
     keeping::Merged,
@@ -158,8 +161,7 @@ impl App {
         let streams = Occasional::new(Hub::new(Limits::default()));
         let hubs = [hub.clone(), streams.hub().clone()];
         let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hubs, catalogue.clone())));
-        let client = AgentClient::try_new(config.discovery.connect_timeout)?;
-        let doubts = Doubts::default();
+        let (client, doubts) = (AgentClient::try_new(config.discovery.connect_timeout)?, Doubts::default());
         let herald =
             Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
@@ -181,6 +183,7 @@ impl App {
             client: client.clone(),
             metrics: Arc::clone(&metrics),
             overtaken: Overtaken::default(),
+            gaps: Gaps::default(),
         };
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);

@@ -26,6 +26,7 @@ pub mod occasional;
 pub mod opened;
 pub mod own;
 pub mod picture;
+pub mod repair;
 mod replay;
 pub mod sse;
 pub mod subscriber;

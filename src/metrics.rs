@@ -163,6 +163,8 @@ pub struct Metrics {
     idles_withheld: Counter,
     partial: Family<ReasonLabels, Counter>,
     rows: Counter,
+    repairs: Family<ReasonLabels, Counter>,
+    repaired: Family<ReasonLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -223,6 +225,10 @@ impl Metrics {
         let skipped = Family::<ReasonLabels, Counter>::default();
         let partial = Family::<ReasonLabels, Counter>::default();
         registry.register("events_skipped", "Pieces of streams that were no events", skipped.clone());
+        let repairs = Family::<ReasonLabels, Counter>::default();
+        let repaired = Family::<ReasonLabels, Counter>::default();
+        registry.register("repairs", "Times that servers were asked for what was missed", repairs.clone());
+        registry.register("repaired_events", "Events told that no stream has told", repaired.clone());
         registry.register("merge_partial", "Servers left out of merged answers", partial.clone());
 
         Self {
@@ -239,6 +245,8 @@ impl Metrics {
             idles_withheld,
             partial,
             rows,
+            repairs,
+            repaired,
         }
     }
 
@@ -292,6 +300,12 @@ impl Metrics {
     /// Rows of a session list were read.
     pub fn rows(&self, count: u64) {
         self.rows.inc_by(count);
+    }
+
+    /// A server was asked for what was missed, and so many events came of it. `reason` is one of few fixed words.
+    pub fn repaired(&self, reason: &'static str, events: usize) {
+        self.repairs.get_or_create(&ReasonLabels { reason }).inc();
+        self.repaired.get_or_create(&ReasonLabels { reason }).inc_by(events as u64);
     }
 
     /// Discovery has looked around once.
@@ -373,6 +387,7 @@ mod tests {
         let metrics = metrics();
         metrics.skipped("too-large", 1);
         metrics.partial("slow");
+        metrics.repaired("reconnect", 1);
         let shown = metrics.render();
         let shown: std::collections::BTreeSet<String> = shown
             .lines()

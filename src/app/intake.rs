@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::herald::Herald;
+use super::{gaps::Gaps, herald::Herald};
 use crate::{
     discovery::{Doubts, agent},
     domain::{
@@ -58,6 +58,8 @@ pub(super) struct Intake {
     pub metrics: Arc<Metrics>,
     /// What streams say while their servers are asked what was missed.
     pub(super) overtaken: Overtaken,
+    /// What streams have missed.
+    pub(super) gaps: Gaps,
 }
 
 /// Sessions whose status a stream has told since its server was asked for all of them: the stream's word is newer
@@ -174,10 +176,10 @@ impl Intake {
 
     /// Asks which sessions are busy, in the directories in use: before we listened, or while we could not, turns may
     /// have begun and ended.
-    async fn catch_up(self, server: Arc<Server>) {
+    async fn catch_up(&self, server: &Arc<Server>) {
         // What is asked sooner could be true no more before the stream tells of it.
         tokio::time::sleep(SUBSCRIBED).await;
-        let agent = agent(&self.client, &server);
+        let agent = agent(&self.client, server);
         let mut busy = HashSet::new();
         let mut asked: Vec<Arc<str>> = Vec::new();
         for directory in server.directories.all() {
@@ -198,7 +200,7 @@ impl Intake {
             let reached = all_asked || asked.iter().any(|asked| same_directory(asked, directory));
             reached && !told.contains(session) && !busy.contains(session)
         };
-        self.herald.cry(self.registry.confirm_busy(&server, &busy, silent_about));
+        self.herald.cry(self.registry.confirm_busy(server, &busy, silent_about));
     }
 }
 
@@ -219,13 +221,22 @@ impl feed::Intake for Intake {
             self.hub.missed(&server.id.0);
             self.catalogue.changed(server.store);
             self.overtaken.begin(server.key);
-            tokio::spawn(self.clone().catch_up(server));
+            let repairs = self.hub.repairs() && self.gaps.connected(&server.id, self.registry.clock.now_ms());
+            let intake = self.clone();
+            tokio::spawn(async move {
+                intake.catch_up(&server).await;
+                if repairs {
+                    intake.repair(&server).await;
+                }
+            });
         }
     }
 
     fn received(&self, server: ServerKey, event: Decoded) {
         let Some(server) = self.registry.servers.get(server) else { return };
         self.overtaken.tell(server.key, &event);
+        let now_ms = self.registry.clock.now_ms();
+        self.gaps.heard(&server.id, event.stamp.map_or(now_ms, |stamp| stamp.at_ms(now_ms)));
         if matches!(event.signal, Signal::CatalogueChanged | Signal::Disposed) {
             // Before anybody is told, since clients read anew upon it.
             self.catalogue.changed(server.store);

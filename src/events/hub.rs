@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    domain::ids::ServerKey,
+    domain::ids::{ServerKey, SessionId},
     events::{
         disposals::Disposals,
         journal::Journal,
@@ -27,6 +27,7 @@ use crate::{
         log::{DELETED, Event, Gathered, Limits, Log},
         own::{Own, Present},
         picture::{Extent, Forgotten, Picture},
+        repair::Shown,
         subscriber::{Start, Subscription},
         view::{Attention, View},
     },
@@ -96,21 +97,36 @@ pub struct PictureStatus {
 
 impl Shared {
     /// Puts an event into the log and the picture, at one position; false if nobody is to be told of it.
-    fn append(&self, event: Event) -> bool {
+    /// What was found, and not heard, counts as of the position `found_at`: nothing newer may have been told of it.
+    fn append(&self, event: Event, found_at: Option<u64>) -> bool {
         let frame = event.frame.clone();
         let bare = self.picture.as_ref().zip(frame.get(event.payload.clone()));
         let changed = bare.and_then(|(picture, bare)| Some((picture, read(&event.kind, bare)?)));
         let Some((picture, piece)) = changed else {
+            if found_at.is_some() {
+                return false;
+            }
             self.log.write().append(event);
             return true;
         };
         let mut picture = picture.lock();
+        let is_outdone = |session: &SessionId| {
+            found_at
+                .zip(picture.told_at(session, &piece))
+                .is_some_and(|(found_at, told_at)| told_at >= found_at)
+        };
+        if event.session.as_ref().is_some_and(is_outdone) {
+            return false;
+        }
         if picture.hides(&event, &piece) {
             self.hidden.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let event = self.log.write().append(event);
         picture.apply(&event, &piece, self.now_ms());
+        if found_at.is_some() {
+            picture.distrust(&event, &piece);
+        }
         true
     }
 
@@ -163,6 +179,20 @@ pub struct Joining {
     pub cursor: Option<String>,
     /// What our own stream names at its beginning.
     pub servers: Vec<Present>,
+}
+
+fn emitted(from: &Emitter, event: Decoded, attention: Attention) -> Event {
+    Event {
+        seq: 0,
+        server: Some(Arc::clone(&from.id)),
+        global_only: event.directory.is_none() || event.kind == "sync",
+        directory: event.directory,
+        attention,
+        session: event.session,
+        kind: event.kind,
+        frame: event.frame,
+        payload: event.payload,
+    }
 }
 
 impl Hub {
@@ -219,17 +249,34 @@ impl Hub {
             Signal::Tui => Attention::Screen,
             _ => Attention::Everyone,
         };
-        self.append(Event {
-            seq: 0,
-            server: Some(Arc::clone(&from.id)),
-            global_only: event.directory.is_none() || event.kind == "sync",
-            directory: event.directory,
-            attention,
-            session: event.session,
-            kind: event.kind,
-            frame: event.frame,
-            payload: event.payload,
-        });
+        self.append(emitted(from, event, attention));
+    }
+
+    /// Publishes an event that no stream told, made of what a server was found to say after the position `found_at`;
+    /// false if it is not to be told, something newer having been told meanwhile or it being gone.
+    pub fn publish_found(&self, from: &Emitter, event: Decoded, found_at: u64) -> bool {
+        let attention = match event.signal {
+            Signal::Asked { .. } => Attention::Directory,
+            _ => Attention::Everyone,
+        };
+        self.append_found(emitted(from, event, attention), Some(found_at))
+    }
+
+    /// Whether it is known what clients show, so that what they missed can be told them.
+    pub fn repairs(&self) -> bool {
+        self.shared.picture.is_some()
+    }
+
+    /// What clients were told of a session, as far as it is remembered.
+    pub fn shown(&self, session: &SessionId) -> Shown {
+        let Some(picture) = &self.shared.picture else { return Shown::default() };
+        let events = picture.lock().of(session);
+        Shown::read(&events)
+    }
+
+    /// The sessions of which clients show something that this server told, those that changed last first.
+    pub fn told_by(&self, server: &str, most: usize) -> Vec<SessionId> {
+        self.shared.picture.as_ref().map(|picture| picture.lock().told_by(server, most)).unwrap_or_default()
     }
 
     /// Publishes an event of our own making, to everyone whose stream holds events of its directory.
@@ -248,15 +295,21 @@ impl Hub {
     }
 
     fn append(&self, event: Event) {
+        self.append_found(event, None);
+    }
+
+    fn append_found(&self, event: Event, found_at: Option<u64>) -> bool {
         if let Some(journal) = &self.shared.journal
             && event.kind == DELETED
             && let Some(session) = &event.session
         {
             journal.erase(session.clone());
         }
-        if self.shared.append(event) {
+        let is_told = self.shared.append(event, found_at);
+        if is_told {
             self.shared.news.notify_waiters();
         }
+        is_told
     }
 
     /// Tells that events of this server were missed.

@@ -210,6 +210,22 @@ pub fn restarted(clean: bool) -> Own {
     wrap(BARE, "pointsman.restarted", &format!(r#"{{"clean":{clean}}}"#))
 }
 
+/// What was missed of a server's events has been found and told.
+#[derive(Clone, Debug, Serialize)]
+pub struct Repaired<'a> {
+    /// The id of the server.
+    pub server: &'a str,
+    /// The sessions of which something was missed.
+    pub sessions: &'a [SessionId],
+    /// How many events were told.
+    pub events: usize,
+}
+
+/// `pointsman.repaired`.
+pub fn repaired(repaired: &Repaired<'_>) -> Own {
+    wrap(BARE, "pointsman.repaired", &json(repaired))
+}
+
 /// What our own stream says at its beginning.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Hello<'a> {
@@ -284,7 +300,7 @@ fn json(properties: &(impl Serialize + ?Sized)) -> String {
 
 /// A new event id of `OpenCode`'s form: `evt_`, 12 hexadecimal digits of (milliseconds × 4096 + counter) cut to 48
 /// bits, 14 random characters. Later ids sort behind earlier ones of this process, but for the cut every 2.2 years.
-fn id() -> String {
+pub(super) fn id() -> String {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     static LAST: AtomicU64 = AtomicU64::new(0);
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();

@@ -96,6 +96,31 @@ impl Picture {
         }
     }
 
+    /// Takes in a part that was found and not told by its server: more of its text may be on its way that it holds
+    /// already, so that it must be told whole before it grows.
+    pub(super) fn distrust(&mut self, event: &Event, piece: &Piece<'_>) {
+        if let Some(session) = event.session.as_ref().and_then(|session| self.sessions.get_mut(session)) {
+            session.distrust(piece);
+        }
+    }
+
+    /// The last event that changed this piece.
+    pub(super) fn told_at(&self, session: &SessionId, piece: &Piece<'_>) -> Option<u64> {
+        self.sessions.get(session)?.told_at(piece)
+    }
+
+    /// All that is shown of a session.
+    pub(super) fn of(&mut self, session: &SessionId) -> Vec<Arc<Event>> {
+        let session = self.sessions.get_mut(session);
+        session.map(|session| session.since(0, &|_| true).in_order()).unwrap_or_default()
+    }
+
+    /// The sessions of which this server has told something that is shown, those that changed last first.
+    pub(super) fn told_by(&self, server: &str, most: usize) -> Vec<SessionId> {
+        let told = |id: &&SessionId| self.sessions.get(*id).is_some_and(|session| session.is_told_by(server));
+        self.order.values().rev().filter(told).take(most).cloned().collect()
+    }
+
     /// Events of this server were missed: what its texts grew by is not known, until they are told whole.
     pub(super) fn missed(&mut self, server: &str) {
         for session in self.sessions.values_mut() {

@@ -20,10 +20,11 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 
 use super::wire::{self, Activity, Health, Page, Paths, Pending, Project, Terminal};
-use crate::domain::{ids::SessionId, session::SessionRow};
+use crate::domain::{ask::AskKind, ids::SessionId, session::SessionRow};
 
 /// The most of one answer that is read: a page of 500 sessions takes half a megabyte, and one answer must not take
 /// the daemon's memory.
@@ -217,6 +218,43 @@ impl Agent {
     /// The questions that wait in the instance of `directory`, else of its own. Opens that directory.
     pub async fn questions(&self, directory: Option<&str>) -> Result<Vec<Pending>, AskError> {
         self.list("/question", directory, wire::pending).await
+    }
+
+    /// The sessions of the whole store that were updated at or after `start_ms`, as they are written: the last updated
+    /// first, at most `limit`. Opens the server's own directory only.
+    pub async fn rows_since(&self, start_ms: u64, limit: usize) -> Result<Vec<Value>, AskError> {
+        let query = [
+            ("limit", limit.to_string()),
+            ("archived", String::from("true")),
+            ("start", start_ms.to_string()),
+        ];
+        let answer = self.ask("/experimental/session", &query, PAGE_PATIENCE).await?;
+        read(answer.body, wire::whole).await
+    }
+
+    /// The last messages of a session with their parts, as they are written, at most `limit`; `None` if there is no such
+    /// session. Opens the session's directory.
+    pub async fn messages(&self, session: &SessionId, limit: usize) -> Result<Option<Vec<Value>>, AskError> {
+        let query = [("limit", limit.to_string())];
+        match self.ask(&format!("/session/{session}/message"), &query, PAGE_PATIENCE).await {
+            Ok(answer) => read(answer.body, wire::whole).await.map(Some),
+            Err(AskError::Status { status: StatusCode::NOT_FOUND }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What sessions do in the instance of `directory`, as it is written. Opens that directory.
+    pub async fn statuses(&self, directory: &str) -> Result<serde_json::Map<String, Value>, AskError> {
+        self.list("/session/status", Some(directory), wire::whole).await
+    }
+
+    /// What waits for an answer of this kind in the instance of `directory`, as it is written. Opens that directory.
+    pub async fn waiting(&self, kind: AskKind, directory: &str) -> Result<Vec<Value>, AskError> {
+        let path = match kind {
+            AskKind::Permission => "/permission",
+            AskKind::Question => "/question",
+        };
+        self.list(path, Some(directory), wire::whole).await
     }
 
     /// The terminals of the instance of `directory`, else of its own. Opens that directory.

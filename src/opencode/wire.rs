@@ -269,6 +269,11 @@ impl From<TerminalBody> for Terminal {
     }
 }
 
+/// Reads what is passed on as it is.
+pub(super) fn whole<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}
+
 /// The rows that can be read, and how many cannot.
 fn lenient<'a, W: Deserialize<'a>, T: From<W>>(rows: &[&'a RawValue]) -> (Vec<T>, usize) {
     let read: Vec<T> =

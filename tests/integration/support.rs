@@ -17,6 +17,7 @@ pub mod process;
 pub mod relay;
 pub mod screen;
 pub mod script;
+pub mod shown;
 pub mod sse;
 mod stand_in;
 pub mod town;

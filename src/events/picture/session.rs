@@ -220,6 +220,58 @@ impl Session {
         }
     }
 
+    /// A part that was found may hold what is on its way.
+    pub(super) fn distrust(&mut self, piece: &Piece<'_>) {
+        if let Piece::Part { message, id } = piece
+            && let Some(message) = self.messages.get_mut(&**message)
+            && let Some(PartState::Shown(part)) = message.parts.get_mut(&**id)
+        {
+            part.miss();
+        }
+    }
+
+    /// The last event that changed this piece.
+    pub(super) fn told_at(&self, piece: &Piece<'_>) -> Option<u64> {
+        let of_part = |part: &PartState| match part {
+            PartState::Shown(part) => part.newest(),
+            PartState::Removed(entry) => entry.event.seq,
+        };
+        let message = |id: &str| self.messages.get(id);
+        let of_state = |state: Option<&State>| state.map(|state| state.entry.event.seq);
+        match piece {
+            Piece::Session => self.info.as_ref().map(|entry| entry.event.seq),
+            Piece::SessionDeleted => self.gone.as_ref().map(|entry| entry.event.seq),
+            Piece::Status { .. } => of_state(self.status.as_ref()),
+            Piece::Single => None,
+            Piece::Message { id } => message(id).and_then(|message| of_state(message.state.as_ref())),
+            Piece::MessageRemoved { id } => message(id).and_then(|message| {
+                let parts = message.parts.values().map(of_part).max();
+                parts.max(of_state(message.state.as_ref()))
+            }),
+            Piece::Part { message: of, id }
+            | Piece::PartRemoved { message: of, id }
+            | Piece::Delta { message: of, part: id, .. } => {
+                message(of).and_then(|message| message.parts.get(&**id)).map(of_part)
+            }
+            Piece::Asked { id } | Piece::Answered { id } => of_state(self.asks.get(&**id)),
+        }
+    }
+
+    /// Whether anything that is shown was told by this server.
+    pub(super) fn is_told_by(&self, server: &str) -> bool {
+        let is_its = |event: &Event| event.server.as_deref() == Some(server);
+        let states = self.status.iter().chain(self.asks.values());
+        let parts = self.messages.values().flat_map(|message| message.parts.values());
+        self.info.iter().any(|entry| is_its(&entry.event))
+            || states
+                .chain(self.messages.values().filter_map(|message| message.state.as_ref()))
+                .any(|state| is_its(&state.entry.event))
+            || parts.into_iter().any(|part| match part {
+                PartState::Shown(part) => part.server() == Some(server),
+                PartState::Removed(_) => false,
+            })
+    }
+
     /// What changed at `from` or later and `admits`.
     pub(super) fn since(&mut self, from: u64, admits: &impl Fn(&Event) -> bool) -> Collected {
         let mut collected = Collected::default();

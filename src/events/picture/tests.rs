@@ -12,12 +12,12 @@ use crate::{events::view::Attention, opencode::event::piece::piece};
 /// to remove, as `OpenCode`'s own clients do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::events) struct Screen {
-    sessions: BTreeMap<String, Value>,
-    status: BTreeMap<String, Value>,
-    todos: BTreeMap<String, Value>,
-    messages: BTreeMap<String, Value>,
-    parts: BTreeMap<(String, String), Value>,
-    asks: BTreeSet<String>,
+    pub(in crate::events) sessions: BTreeMap<String, Value>,
+    pub(in crate::events) status: BTreeMap<String, Value>,
+    pub(in crate::events) todos: BTreeMap<String, Value>,
+    pub(in crate::events) messages: BTreeMap<String, Value>,
+    pub(in crate::events) parts: BTreeMap<(String, String), Value>,
+    pub(in crate::events) asks: BTreeSet<String>,
 }
 
 impl Screen {

@@ -194,6 +194,11 @@ fn assistant(
         "path": {"cwd": row.directory, "root": row.directory}, "tokens": no_tokens(), "modelID": "m",
         "providerID": "fake", "sessionID": row.id, "time": {"created": now_ms()},
     });
+    if completed.is_none() {
+        // As in a real server, what is told stands in the store already.
+        let begun = json!({"info": info, "parts": []});
+        life.store.edit(&row.id, |row| row.messages.push(begun));
+    }
     if let Some(end) = completed {
         info["time"]["completed"] = json!(now_ms());
         match end {
@@ -258,13 +263,23 @@ fn finish(
     let part = json!({
         "id": turn.part, "type": "text", "text": turn.text, "messageID": turn.message, "sessionID": row.id,
     });
+    // As in a real server, what is told stands in the store already.
+    life.store.edit(&row.id, |row| {
+        let begun = row.messages.iter_mut().find(|known| known["info"]["id"] == *turn.message);
+        if let Some(begun) = begun {
+            begun["parts"] = json!([part]);
+        }
+    });
     let properties = json!({"sessionID": row.id, "part": part, "time": now_ms()});
     server.emit(life, Some(&row.directory), "message.part.updated", &properties);
     let info = assistant(server, life, row, &turn.message, user, Some(end));
     let message = json!({"info": info, "parts": [part]});
     life.store.edit(&row.id, |row| {
         row.updated = now_ms();
-        row.messages.push(message.clone());
+        match row.messages.iter_mut().find(|known| known["info"]["id"] == *turn.message) {
+            Some(begun) => *begun = message.clone(),
+            None => row.messages.push(message.clone()),
+        }
     });
     // As in a real server, the answer leaves before the last events do.
     let _ = answer.send(message);
