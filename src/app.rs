@@ -10,6 +10,7 @@ mod keeping;
 mod reception;
 mod scout;
 mod second;
+mod spawning;
 
 pub use self::intake::{Observed, observe};
 
@@ -35,6 +36,7 @@ use self::{
     reception::{Reception, Seen},
     scout::Rider,
     second::Second,
+    spawning::{Means, Spawning, starter},
 };
 use crate::{
     api::{self, Api},
@@ -59,6 +61,7 @@ use crate::{
         kept::{Kept, KeptError},
         server::State,
     },
+    spawn::Spawner,
     state_dir::{StateDir, StateDirError},
     sync::Sync,
 };
@@ -129,6 +132,7 @@ pub struct App {
     merged: Merged,
     second: Second,
     desk: Desk,
+    spawner: Spawner,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -157,7 +161,9 @@ impl App {
         let catalogue = Catalogue::new(Arc::clone(&asking), config.routing.catalogue_ttl, Handle::current());
         let streams = Occasional::new(Hub::new(Limits::default()));
         let hubs = [hub.clone(), streams.hub().clone()];
-        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hubs, catalogue.clone())));
+        let spawning = Spawning::default();
+        let counted = census(Arc::clone(&registry), hubs.clone(), catalogue.clone(), spawning.clone());
+        let metrics = Arc::new(Metrics::new(counted));
         let client = AgentClient::try_new(config.discovery.connect_timeout)?;
         let doubts = Doubts::default();
         let herald =
@@ -185,8 +191,17 @@ impl App {
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
-        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
+        let seen = Seen { registry: &registry, machine: &machine, client: client.clone(), doubts };
         let (discovery, desk) = reception.staff(&config, seen, herald.clone());
+        let spawner = spawning.begin(Means {
+            settings: config.spawn.clone(),
+            shelf: state_dir.shelf(),
+            registry: &registry,
+            machine: &machine,
+            client,
+            door: discovery.door(),
+            hubs,
+        });
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
 
         let endpoints = api::router(Api {
@@ -199,6 +214,7 @@ impl App {
             scans: config.discovery.scan,
             own_url: Arc::clone(&url),
             desk: desk.clone(),
+            spawner: spawner.clone(),
         });
         let unreachable_owner = unreachable_owner(&config);
         let has_token = config.access.token.is_some();
@@ -211,7 +227,7 @@ impl App {
             hub: hub.clone(),
             second: streams,
             registry: Arc::clone(&registry),
-            router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
+            router: Router::new(registry, Arc::clone(&scout), unreachable_owner).starting(starter(&spawner)),
             catalogue,
             merging,
             scout,
@@ -234,6 +250,7 @@ impl App {
             merged,
             second,
             desk,
+            spawner,
             tasks,
             stop,
         })
@@ -257,6 +274,7 @@ impl App {
             merged,
             second,
             desk,
+            spawner,
             tasks,
             stop: stopping,
             ..
@@ -273,6 +291,8 @@ impl App {
             let stopping = stopping.child_token();
             async move { sync.run(discovered, stopping).await }
         });
+        // Before the first request: nobody else may get what belongs to a server that was started before.
+        spawner.take_over().await;
         let serving = tokio::spawn(front.serve(listener, stopping.clone()));
 
         stop.await;
@@ -289,6 +309,7 @@ impl App {
             Ok(left) => tracing::info!(connections = left, "stopped; requests still open were cut"),
             Err(error) => tracing::error!(%error, "the listening side ended badly"),
         }
+        spawner.end().await;
         keeping.end().await;
         drop(state_dir);
     }
@@ -353,6 +374,7 @@ fn census(
     registry: Arc<Registry>,
     hubs: [Hub; 2],
     catalogue: Catalogue,
+    spawning: Spawning,
 ) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
     move || {
         let read = catalogue.counted();
@@ -377,6 +399,7 @@ fn census(
                 kept_bytes: read.kept_bytes,
             },
             journal,
+            spawned: spawning.census(),
         }
     }
 }
