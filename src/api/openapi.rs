@@ -3,7 +3,9 @@
 use axum::extract::State;
 use utoipa::{OpenApi, openapi::ServerBuilder};
 
-use super::{Answer, Api, json, metrics, owner, probes, registrations, servers, session, sessions, spawn, wire};
+use super::{
+    Answer, Api, json, metrics, owner, probes, registrations, servers, session, sessions, spawn, wire,
+};
 
 /// Every endpoint of ours with its schemas.
 #[derive(OpenApi)]

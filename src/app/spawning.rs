@@ -84,7 +84,9 @@ impl Starter for OnDemand {
         Box::pin(async move {
             match self.0.server(directory, Asked::ByRequest).await {
                 Ok((server, _)) => Ok(Some(server)),
-                Err(SpawnError::Off | SpawnError::NoDirectory { .. } | SpawnError::NotAllowed { .. }) => Ok(None),
+                Err(SpawnError::Off | SpawnError::NoDirectory { .. } | SpawnError::NotAllowed { .. }) => {
+                    Ok(None)
+                }
                 Err(full @ SpawnError::Full { .. }) => Err(Unstarted::Full(full.to_string())),
                 Err(error @ (SpawnError::Failed { .. } | SpawnError::Stopping)) => {
                     Err(Unstarted::Failed(error.to_string()))

@@ -69,7 +69,9 @@ pub enum CliError {
         why: String,
     },
     /// No daemon has ever used the state directory.
-    #[error("no daemon has left its registration.json in {place}; start one with `pointsman serve`, or name its --state-dir")]
+    #[error(
+        "no daemon has left its registration.json in {place}; start one with `pointsman serve`, or name its --state-dir"
+    )]
     NoNotice {
         /// Which one.
         place: String,

@@ -49,7 +49,8 @@ struct Notice {
 pub async fn run(args: &SpawnArgs, environment: &Environment) -> Result<(), CliError> {
     let state_dir = args.state_dir.clone().or_else(|| environment.default_state_dir());
     let Some(Notice { url, secret }) = state_dir.as_deref().and_then(read) else {
-        let place = state_dir.map_or_else(|| "the state directory".to_owned(), |path| path.display().to_string());
+        let place =
+            state_dir.map_or_else(|| "the state directory".to_owned(), |path| path.display().to_string());
         return Err(CliError::NoNotice { place });
     };
     let client = Client::new(&DaemonArgs { url: Some(url.clone()), token: None }, environment)?;
@@ -74,5 +75,9 @@ async fn prove(client: &Client, url: &str, secret: &Secret) -> Result<(), CliErr
     let answer: Value =
         client.post(&["servers", "challenge"], &json!({ "nonce": nonce }), None, START).await?;
     let Proof { proof, .. } = client.read(&answer)?;
-    if challenge::proof(secret, &nonce, url) == Some(proof) { Ok(()) } else { Err(CliError::Unproven { url: url.to_owned() }) }
+    if challenge::proof(secret, &nonce, url) == Some(proof) {
+        Ok(())
+    } else {
+        Err(CliError::Unproven { url: url.to_owned() })
+    }
 }

@@ -279,7 +279,9 @@ impl Shape {
                 "false" | "0" => Ok(false.into()),
                 _ => Err(Problem::Bool(text.to_owned())),
             },
-            Self::Number => text.parse::<u32>().map(Value::from).map_err(|_| Problem::Number(text.to_owned())),
+            Self::Number => {
+                text.parse::<u32>().map(Value::from).map_err(|_| Problem::Number(text.to_owned()))
+            }
         }
     }
 }

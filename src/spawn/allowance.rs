@@ -18,7 +18,8 @@ impl Allowance {
     /// The real path of `directory`, if a server may be started there. Looked up anew each time: what a link leads to
     /// may have changed.
     pub(super) async fn admit(&self, directory: &str) -> Result<PathBuf, SpawnError> {
-        let refused = |why: &str| SpawnError::NoDirectory { directory: directory.to_owned(), why: why.into() };
+        let refused =
+            |why: &str| SpawnError::NoDirectory { directory: directory.to_owned(), why: why.into() };
         if !Path::new(directory).is_absolute() {
             return Err(refused("it is no absolute path"));
         }

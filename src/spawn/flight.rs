@@ -141,7 +141,9 @@ fn unstartable(command: &Path, error: &io::Error) -> String {
     let name = command.display();
     match error.kind() {
         io::ErrorKind::NotFound if command.components().count() == 1 => {
-            format!("there is no {name} on the daemon's PATH; install it, or set command in [spawn] of the configuration")
+            format!(
+                "there is no {name} on the daemon's PATH; install it, or set command in [spawn] of the configuration"
+            )
         }
         _ => format!("{name} cannot be run ({error}); set command in [spawn] of the configuration"),
     }
@@ -165,7 +167,10 @@ mod tests {
     fn the_last_lines_are_told_in_one_and_never_the_password() {
         let text = (0..20).map(|n| format!("line {n} hunter2\n\n")).collect::<String>();
         let told = last_lines(&text, "hunter2");
-        assert!(told.starts_with("line 12 [hidden] | line 13") && told.ends_with("line 19 [hidden]"), "{told}");
+        assert!(
+            told.starts_with("line 12 [hidden] | line 13") && told.ends_with("line 19 [hidden]"),
+            "{told}"
+        );
         assert_eq!(last_lines("", "x"), "");
         assert_eq!(last_lines(&"ü".repeat(3000), "x").chars().count(), TAIL);
     }

@@ -1,6 +1,10 @@
 //! Looking after a server that was started, until it ends or is ended.
 
-use std::{path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -32,7 +36,13 @@ pub(super) struct Charge {
 
 impl Charge {
     pub(super) fn new(spawned: Spawned, server: &Server, port: u16, directory: &Path) -> Self {
-        Self { spawned, server: server.key, usage: server.usage.clone(), port, directory: directory.to_owned() }
+        Self {
+            spawned,
+            server: server.key,
+            usage: server.usage.clone(),
+            port,
+            directory: directory.to_owned(),
+        }
     }
 }
 

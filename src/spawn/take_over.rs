@@ -158,9 +158,9 @@ async fn left_behind(machine: &Arc<dyn Machine>, record: &Record) -> Option<Proc
     }
     let (machine, record) = (Arc::clone(machine), record.clone());
     let look = move || {
-        let by_number = record.process.and_then(|(pid, started)| {
-            machine.process(pid).filter(|process| process.started == started)
-        });
+        let by_number = record
+            .process
+            .and_then(|(pid, started)| machine.process(pid).filter(|process| process.started == started));
         let is_it = |process: &Process| {
             let asked = process.invocation();
             asked.kind == Kind::Serve

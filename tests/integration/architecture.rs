@@ -28,10 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["clock", "config", "discovery", "domain", "machine", "opencode", "registry", "state_dir"],
     ),
     // What it starts comes in by the same door, and is a server as any other from then on.
-    (
-        "spawn",
-        &["clock", "config", "discovery", "domain", "machine", "opencode", "registry", "state_dir"],
-    ),
+    ("spawn", &["clock", "config", "discovery", "domain", "machine", "opencode", "registry", "state_dir"]),
     (
         "api",
         &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry", "spawn"],

@@ -80,15 +80,16 @@ async fn none_is_started_where_none_may_be_nor_where_nobody_asked_for_any() {
 }
 
 #[tokio::test]
-async fn a_directory_that_a_server_has_in_use_gets_no_other_and_a_list_needs_none() {
+async fn a_directory_that_a_server_has_in_use_gets_no_other_and_any_request_for_another_starts_one() {
     let workshop = Workshop::new();
     let (shop, other) = (workshop.project("shop"), workshop.project("other"));
     let fake = FakeServer::start(&FakeStore::new(), &shop).await;
     let daemon = workshop.builder("").server(fake.url()).start().await;
     fake.wait_for_streams(1).await;
     assert_eq!(read(&daemon, &shop).await.fake(), fake.address());
-    assert_eq!(daemon.get(&format!("/session?directory={other}")).await.status, 200);
     assert!(workshop.starts().is_empty(), "{:?}", workshop.starts());
+    assert_eq!(daemon.get(&format!("/session?directory={other}")).await.status, 200);
+    assert_eq!(workshop.starts().len(), 1, "a list names it too");
     assert_ne!(read(&daemon, &other).await.fake(), fake.address());
     assert_eq!(workshop.starts().len(), 1);
 }

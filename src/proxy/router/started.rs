@@ -49,13 +49,16 @@ impl Router {
         Err(self.no_server_of_store(session))
     }
 
-    /// Starts a server for a list of `directory` if there is none at all that could be asked: any server can answer for
-    /// any directory of its store.
+    /// Sees to it that a list of `directory` has somebody to be asked: whoever is asked opens the directory, and has it
+    /// in use from then on.
     pub async fn has_somebody(&self, directory: &str) -> Result<(), RouteError> {
-        if self.default_server().is_none() {
-            self.start(directory).await?;
+        if self.is_in_use(directory) {
+            return Ok(());
         }
-        Ok(())
+        match self.start(directory).await {
+            Err(error) if self.default_server().is_none() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn start(&self, directory: &str) -> Result<Option<Arc<Server>>, RouteError> {

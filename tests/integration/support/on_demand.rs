@@ -139,7 +139,8 @@ async fn serves_until_it_is_ended() {
     let directory = std::env::current_dir().expect("it has one").display().to_string();
     let store = FakeStore::new();
     let port = option(&line, "--port").parse().expect("a port");
-    let server = FakeServer::builder(&store, &directory).port(port).password("opencode", &password).start().await;
+    let server =
+        FakeServer::builder(&store, &directory).port(port).password("opencode", &password).start().await;
     // Its test ends it, or the daemon does; nobody is to be left over if neither can.
     tokio::time::sleep(Duration::from_mins(3)).await;
     drop(server);
