@@ -36,7 +36,7 @@ use self::{
     reception::{Reception, Seen},
     scout::Rider,
     second::Second,
-    spawning::{Means, Spawning, starter},
+    spawning::{Spawning, starter},
 };
 use crate::{
     api::{self, Api},
@@ -171,13 +171,7 @@ impl App {
 
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merging(&config);
-        let scout: Arc<dyn Scout> = Arc::new(Rider {
-            registry: Arc::clone(&registry),
-            sync: sync.clone(),
-            forwarder: Arc::clone(&asking),
-            merging,
-            doubts: doubts.clone(),
-        });
+        let scout: Arc<dyn Scout> = Arc::new(Rider::new(&registry, &sync, &asking, merging, &doubts));
         let intake = Intake {
             registry: Arc::clone(&registry),
             catalogue: catalogue.clone(),
@@ -191,17 +185,9 @@ impl App {
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
-        let seen = Seen { registry: &registry, machine: &machine, client: client.clone(), doubts };
-        let (discovery, desk) = reception.staff(&config, seen, herald.clone());
-        let spawner = spawning.begin(Means {
-            settings: config.spawn.clone(),
-            shelf: state_dir.shelf(),
-            registry: &registry,
-            machine: &machine,
-            client,
-            door: discovery.door(),
-            hubs,
-        });
+        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
+        let (discovery, desk) = reception.staff(&config, seen.clone(), herald.clone());
+        let spawner = spawning.begin(&config, state_dir.shelf(), seen, discovery.door(), hubs);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
 
         let endpoints = api::router(Api {

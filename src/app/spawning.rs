@@ -2,18 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::reception::Seen;
 use crate::{
-    config::Spawn,
+    config::Config,
     discovery::Door,
     events::hub::Hub,
-    machine::Machine,
     metrics::SpawnCensus,
-    opencode::client::AgentClient,
     proxy::{
         route::Unstarted,
         router::{Asking, Starter},
     },
-    registry::{Registry, server::Server},
+    registry::server::Server,
     spawn::{Asked, Parts, SpawnError, Spawner},
     state_dir::Shelf,
 };
@@ -22,29 +21,25 @@ use crate::{
 #[derive(Clone, Default)]
 pub(super) struct Spawning(Arc<OnceLock<Spawner>>);
 
-/// What it works with.
-pub(super) struct Means<'a> {
-    pub(super) settings: Option<Spawn>,
-    pub(super) shelf: Shelf,
-    pub(super) registry: &'a Arc<Registry>,
-    pub(super) machine: &'a Arc<dyn Machine>,
-    pub(super) client: AgentClient,
-    pub(super) door: Door,
-    /// Where clients listen.
-    pub(super) hubs: [Hub; 2],
-}
-
 impl Spawning {
-    pub(super) fn begin(&self, means: Means<'_>) -> Spawner {
-        let Means { settings, shelf, registry, machine, client, door, hubs } = means;
+    /// To be called once. `hubs` are where clients listen.
+    pub(super) fn begin(
+        &self,
+        config: &Config,
+        files: Shelf,
+        seen: Seen<'_>,
+        door: Door,
+        hubs: [Hub; 2],
+    ) -> Spawner {
+        let Seen { registry, machine, client, .. } = seen;
         let listened = move |server: &Server| {
             let directory = server.directory.as_deref().unwrap_or_default();
             hubs.iter().any(|hub| hub.is_heard(&server.id.0, directory))
         };
         let make = || {
             Spawner::new(Parts {
-                settings,
-                shelf,
+                settings: config.spawn.clone(),
+                shelf: files,
                 registry: Arc::clone(registry),
                 machine: Arc::clone(machine),
                 client,

@@ -69,8 +69,7 @@ fn door(request: &Parts) -> Door {
     let changes = method == Method::PUT || method == Method::DELETE;
     let below = |start: &str| path.strip_prefix(start).map(|rest| rest.split('/').collect::<Vec<_>>());
     match below("/servers").as_deref() {
-        Some([""]) if method == Method::POST => Door::Locked,
-        Some(["", "spawn"]) if method == Method::POST => Door::Locked,
+        Some([""] | ["", "spawn"]) if method == Method::POST => Door::Locked,
         Some(["", "challenge"]) => Door::Challenge,
         Some(["", _]) if changes => Door::Locked,
         _ => match below("/sessions/").as_deref() {

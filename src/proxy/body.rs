@@ -67,19 +67,20 @@ impl Body for RequestBody {
 pub struct UpstreamBody {
     incoming: Incoming,
     lease: Option<Lease>,
-    _using: Option<Using>,
+    /// Only held.
+    using: Option<Using>,
 }
 
 impl UpstreamBody {
     pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), _using: None };
+        let mut body = Self { incoming, lease: Some(lease), using: None };
         body.give_back_at_end();
         body
     }
 
     /// Counts as use of its server for as long as it lasts.
     pub(super) fn used_by(mut self, using: Option<Using>) -> Self {
-        self._using = using;
+        self.using = using;
         self
     }
 

@@ -183,7 +183,7 @@ mod tests {
             book.begin(shop(), 1);
             let told = book.failed(shop(), failure(), now).to_string();
             assert!(told.ends_with(&format!("for {pause} s")), "{told}");
-            let last = now + Duration::from_secs(pause) - Duration::from_millis(1);
+            let last = now + Duration::from_millis(pause * 1000 - 1);
             assert!(matches!(ask(&book, "/work/shop", last), Verdict::Failed(_)), "{pause}");
             assert_eq!(book.ask(shop(), Asked::ByHand, now), Verdict::Begin);
             now += Duration::from_secs(pause);

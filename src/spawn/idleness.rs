@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn only_what_nobody_asks_nor_hears_and_what_runs_nothing_ends() {
-        let idle = Duration::from_secs(60);
+        let idle = Duration::from_mins(1);
         assert_eq!(judge(Duration::from_secs(59), idle, || panic!("a walk for nothing")), Verdict::Stays);
         assert_eq!(judge(idle, idle, || true), Verdict::InUse);
         assert_eq!(judge(idle, idle, || false), Verdict::Ends);
