@@ -167,6 +167,7 @@ async fn serve_front(server: SocketAddr, keep_for: Duration) -> SocketAddr {
             preferred: false,
             plugin: false,
             reports_screen: false,
+            usage: None,
             directories: Arc::default(),
         })
         .unwrap();

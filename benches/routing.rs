@@ -158,6 +158,7 @@ impl World {
                 preferred: false,
                 plugin: false,
                 reports_screen: false,
+                usage: None,
                 directories: Arc::default(),
             })
         });

@@ -20,6 +20,7 @@ mod registrations;
 mod servers;
 mod session;
 mod sessions;
+mod spawn;
 mod unreachable;
 mod view;
 pub mod wire;
@@ -46,6 +47,7 @@ use crate::{
     proxy::router::Scout,
     registration::Desk,
     registry::{News, Registry},
+    spawn::Spawner,
 };
 
 /// Told what a pin or its end has moved.
@@ -72,6 +74,8 @@ pub struct Api {
     pub own_url: Arc<str>,
     /// Where servers register.
     pub desk: Desk,
+    /// What starts servers.
+    pub spawner: Spawner,
 }
 
 type Answer = Result<Response, Fault>;
@@ -88,6 +92,7 @@ fn routes() -> Vec<(&'static str, &'static [Method], MethodRouter<Api>)> {
     const GET: &[Method] = &[Method::GET];
     vec![
         ("/servers", &[Method::GET, Method::POST], get(servers::list).post(registrations::register)),
+        ("/servers/spawn", &[Method::POST], post(spawn::start)),
         ("/servers/challenge", &[Method::POST], post(registrations::challenge)),
         (
             "/servers/{id}",

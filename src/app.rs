@@ -12,6 +12,7 @@ mod reception;
 mod repair;
 mod scout;
 mod second;
+mod spawning;
 
 pub use self::intake::{Observed, observe};
 
@@ -38,6 +39,7 @@ use self::{
     reception::{Reception, Seen},
     scout::Rider,
     second::Second,
+    spawning::{Spawning, starter},
 };
 use crate::{
     api::{self, Api},
@@ -62,6 +64,7 @@ use crate::{
         kept::{Kept, KeptError},
         server::State,
     },
+    spawn::Spawner,
     state_dir::{StateDir, StateDirError},
     sync::Sync,
 };
@@ -132,6 +135,7 @@ pub struct App {
     merged: Merged,
     second: Second,
     desk: Desk,
+    spawner: Spawner,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -160,20 +164,16 @@ impl App {
         let catalogue = Catalogue::new(Arc::clone(&asking), config.routing.catalogue_ttl, Handle::current());
         let streams = Occasional::new(Hub::new(Limits::default()));
         let hubs = [hub.clone(), streams.hub().clone()];
-        let metrics = Arc::new(Metrics::new(census(Arc::clone(&registry), hubs, catalogue.clone())));
+        let spawning = Spawning::default();
+        let counted = census(Arc::clone(&registry), hubs.clone(), catalogue.clone(), spawning.clone());
+        let metrics = Arc::new(Metrics::new(counted));
         let (client, doubts) = (AgentClient::try_new(config.discovery.connect_timeout)?, Doubts::default());
         let herald =
             Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
 
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merging(&config);
-        let scout: Arc<dyn Scout> = Arc::new(Rider {
-            registry: Arc::clone(&registry),
-            sync: sync.clone(),
-            forwarder: Arc::clone(&asking),
-            merging,
-            doubts: doubts.clone(),
-        });
+        let scout: Arc<dyn Scout> = Arc::new(Rider::new(&registry, &sync, &asking, merging, &doubts));
         let intake = Intake {
             registry: Arc::clone(&registry),
             catalogue: catalogue.clone(),
@@ -189,7 +189,8 @@ impl App {
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
         let seen = Seen { registry: &registry, machine: &machine, client, doubts };
-        let (discovery, desk) = reception.staff(&config, seen, herald.clone());
+        let (discovery, desk) = reception.staff(&config, seen.clone(), herald.clone());
+        let spawner = spawning.begin(&config, state_dir.shelf(), seen, discovery.door(), hubs);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
 
         let endpoints = api::router(Api {
@@ -202,6 +203,7 @@ impl App {
             scans: config.discovery.scan,
             own_url: Arc::clone(&url),
             desk: desk.clone(),
+            spawner: spawner.clone(),
         });
         let unreachable_owner = unreachable_owner(&config);
         let has_token = config.access.token.is_some();
@@ -214,7 +216,7 @@ impl App {
             hub: hub.clone(),
             second: streams,
             registry: Arc::clone(&registry),
-            router: Router::new(registry, Arc::clone(&scout), unreachable_owner),
+            router: Router::new(registry, Arc::clone(&scout), unreachable_owner).starting(starter(&spawner)),
             catalogue,
             merging,
             scout,
@@ -237,6 +239,7 @@ impl App {
             merged,
             second,
             desk,
+            spawner,
             tasks,
             stop,
         })
@@ -260,6 +263,7 @@ impl App {
             merged,
             second,
             desk,
+            spawner,
             tasks,
             stop: stopping,
             ..
@@ -276,6 +280,8 @@ impl App {
             let stopping = stopping.child_token();
             async move { sync.run(discovered, stopping).await }
         });
+        // Before the first request: nobody else may get what belongs to a server that was started before.
+        spawner.take_over().await;
         let serving = tokio::spawn(front.serve(listener, stopping.clone()));
 
         stop.await;
@@ -292,6 +298,7 @@ impl App {
             Ok(left) => tracing::info!(connections = left, "stopped; requests still open were cut"),
             Err(error) => tracing::error!(%error, "the listening side ended badly"),
         }
+        spawner.end().await;
         keeping.end().await;
         drop(state_dir);
     }
@@ -356,6 +363,7 @@ fn census(
     registry: Arc<Registry>,
     hubs: [Hub; 2],
     catalogue: Catalogue,
+    spawning: Spawning,
 ) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
     move || {
         let read = catalogue.counted();
@@ -380,6 +388,7 @@ fn census(
                 kept_bytes: read.kept_bytes,
             },
             journal,
+            spawned: spawning.census(),
         }
     }
 }

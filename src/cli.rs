@@ -9,6 +9,7 @@ pub mod open;
 pub mod plugin;
 pub mod servers;
 pub mod sessions;
+pub mod spawn;
 mod table;
 pub mod which;
 
@@ -45,6 +46,8 @@ pub enum Command {
     Open(OpenArgs),
     /// Run `opencode attach` here, or on a session in its directory
     Attach(AttachArgs),
+    /// Start a server in a directory, as a request for it would
+    Spawn(spawn::SpawnArgs),
     /// Make terminals that open no port reachable, by a plugin in them
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),

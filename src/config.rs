@@ -17,6 +17,7 @@ mod meant;
 mod ports;
 mod secret;
 mod server_url;
+mod spawn;
 mod written;
 
 #[cfg(test)]
@@ -38,5 +39,6 @@ pub use self::{
     ports::{InvalidPorts, Ports},
     secret::Secret,
     server_url::{InvalidServerUrl, ServerUrl},
-    written::{Written, WrittenCatchUp, WrittenCredentials, WrittenJournal, WrittenServer},
+    spawn::Spawn,
+    written::{Written, WrittenCatchUp, WrittenCredentials, WrittenJournal, WrittenServer, WrittenSpawn},
 };

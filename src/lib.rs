@@ -20,5 +20,6 @@ pub mod plugin;
 pub mod proxy;
 pub mod registration;
 pub mod registry;
+pub mod spawn;
 pub mod state_dir;
 pub mod sync;

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use pointsman::{
     app::App,
-    cli::{Cli, Command, attach, open, plugin, servers, sessions, which},
+    cli::{Cli, Command, attach, open, plugin, servers, sessions, spawn, which},
     config::{Config, Environment, ServeArgs},
 };
 use tracing_subscriber::EnvFilter;
@@ -28,6 +28,7 @@ async fn main() -> ExitCode {
         Command::Which(args) => which::run(args, &environment).await,
         Command::Open(args) => open::run(args, &environment).await,
         Command::Attach(args) => attach::run(args, &environment).await,
+        Command::Spawn(args) => spawn::run(args, &environment).await,
         Command::Plugin(command) => plugin::run(command, &environment).await,
     };
     match outcome {

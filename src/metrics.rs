@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::census::{CatalogueCensus, Census, JournalCensus};
+pub use self::census::{CatalogueCensus, Census, JournalCensus, SpawnCensus};
 use self::{census::Survey, histogram::Histogram};
 use crate::domain::evidence::Evidence;
 

@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod stores;
 pub mod succession;
 pub mod unseen;
+pub mod usage;
 
 pub use self::news::{Conflict, Crier, Move, News, View};
 

@@ -4,6 +4,10 @@
 //! process ends. `daemon.json` says who it is, for the client commands and for a second daemon's refusal.
 //! What else lies in the directory is its owners' business.
 
+mod shelf;
+
+pub use self::shelf::Shelf;
+
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
@@ -131,20 +135,12 @@ impl StateDir {
     /// Writes `what` as JSON into the file `name`, for its owner alone (0600). Whoever reads it sees the old file or the
     /// new one, never a half.
     pub fn put(&self, name: &str, what: &impl Serialize) -> Result<(), StateDirError> {
-        self.write(name, what).map_err(|source| StateDirError::Io { path: self.path.clone(), source })
+        self.shelf().put(name, what).map_err(|source| StateDirError::Io { path: self.path.clone(), source })
     }
 
-    fn write(&self, name: &str, what: &impl Serialize) -> io::Result<()> {
-        let new = self.path.join(format!("{name}.new"));
-        remove_if_there(&new)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        access::private(&mut options);
-        let mut file = options.open(&new)?;
-        serde_json::to_writer(&mut file, what)?;
-        file.write_all(b"\n")?;
-        drop(file);
-        fs::rename(new, self.path.join(name))
+    /// The means to keep files here, for somebody who does not outlive this.
+    pub fn shelf(&self) -> Shelf {
+        Shelf::new(self.path.clone())
     }
 }
 

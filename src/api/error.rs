@@ -21,11 +21,12 @@ use crate::{
         answer::AnswerBody,
         forward::ForwardError,
         merge::MergeError,
-        route::RouteError,
+        route::{RouteError, Unstarted},
         small_body::BodyError,
         upstream::{ConnectError, SendError},
     },
     registration::Refused,
+    spawn::SpawnError,
 };
 
 /// The header that marks an error of ours and repeats its name.
@@ -101,6 +102,9 @@ pub enum Fault {
     /// Somebody is not registered.
     #[error(transparent)]
     Registration(#[from] Refused),
+    /// No server is started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
     /// The first round is not done.
     #[error("waiting for the first round of discovery and session lists; ask again in a moment")]
     NotReady,
@@ -149,6 +153,12 @@ pub fn route_error(error: &RouteError) -> Response<AnswerBody> {
     let (status, name, data) = match error {
         RouteError::AskerGone { kind, id } => return asker_gone(*kind, id, error),
         RouteError::NoServer => (StatusCode::SERVICE_UNAVAILABLE, "NoServerError", json!({})),
+        RouteError::Unstarted(Unstarted::Full(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "SpawnLimitError", json!({}))
+        }
+        RouteError::Unstarted(Unstarted::Failed(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "SpawnFailedError", json!({}))
+        }
         RouteError::OwnerSilent { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OwnerSilentError", json!({})),
         RouteError::NoServerOfStore { session } => {
             (StatusCode::SERVICE_UNAVAILABLE, "NoServerOfStoreError", json!({ "session": session }))
@@ -233,11 +243,23 @@ pub fn fault(fault: &Fault) -> Response<AnswerBody> {
         Fault::ServerLocked { .. } => (StatusCode::CONFLICT, "ServerLockedError"),
         Fault::OtherStore { .. } => (StatusCode::CONFLICT, "OtherStoreError"),
         Fault::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
+        Fault::Spawn(error) => spawn(error),
         Fault::Registration(refused) => registration(refused),
         Fault::Route(error) => return route_error(error),
         Fault::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
     answer(status, name, &fault.to_string(), json!({}))
+}
+
+fn spawn(error: &SpawnError) -> (StatusCode, &'static str) {
+    match error {
+        SpawnError::Off => (StatusCode::FORBIDDEN, "SpawnOffError"),
+        SpawnError::NotAllowed { .. } => (StatusCode::FORBIDDEN, "SpawnRefusedError"),
+        SpawnError::NoDirectory { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "NoDirectoryError"),
+        SpawnError::Full { .. } => (StatusCode::SERVICE_UNAVAILABLE, "SpawnLimitError"),
+        SpawnError::Failed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "SpawnFailedError"),
+        SpawnError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
+    }
 }
 
 fn registration(refused: &Refused) -> (StatusCode, &'static str) {

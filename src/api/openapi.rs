@@ -3,7 +3,9 @@
 use axum::extract::State;
 use utoipa::{OpenApi, openapi::ServerBuilder};
 
-use super::{Answer, Api, json, metrics, owner, probes, registrations, servers, session, sessions, wire};
+use super::{
+    Answer, Api, json, metrics, owner, probes, registrations, servers, session, sessions, spawn, wire,
+};
 
 /// Every endpoint of ours with its schemas.
 #[derive(OpenApi)]
@@ -17,6 +19,7 @@ use super::{Answer, Api, json, metrics, owner, probes, registrations, servers, s
         servers::list,
         servers::list_for_predecessor,
         registrations::challenge,
+        spawn::start,
         registrations::register,
         registrations::renew,
         registrations::leave,
@@ -39,6 +42,8 @@ use super::{Answer, Api, json, metrics, owner, probes, registrations, servers, s
         wire::ClaimView,
         wire::SessionDetail,
         wire::Pin,
+        wire::Spawn,
+        wire::SpawnedServer,
         wire::Challenge,
         wire::Proof,
         wire::Registration,

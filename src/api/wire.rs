@@ -241,6 +241,30 @@ pub struct Proof {
     pub proof: String,
 }
 
+/// Where a server is to be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "directory": "/home/ann/shop" }))]
+pub struct Spawn {
+    /// The directory, as an absolute path.
+    pub directory: String,
+}
+
+/// A server that was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "id": "srv_c92d9177f4ebe5f9", "url": "http://127.0.0.1:40123", "pid": 4242, "directory": "/home/ann/shop"
+}))]
+pub struct SpawnedServer {
+    /// Its id.
+    pub id: String,
+    /// Its address. It wants a password that only this daemon knows.
+    pub url: String,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its directory, without links.
+    pub directory: String,
+}
+
 /// An agent that makes itself known. Unknown fields are passed over, so that a newer plugin may say more.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[schema(example = json!({

@@ -25,6 +25,7 @@ pub(super) struct Reception {
 }
 
 /// What both find their servers with.
+#[derive(Clone)]
 pub(super) struct Seen<'a> {
     pub(super) registry: &'a Arc<Registry>,
     pub(super) machine: &'a Arc<dyn Machine>,

@@ -36,6 +36,19 @@ pub(super) struct Rider {
     pub doubts: Doubts,
 }
 
+impl Rider {
+    pub(super) fn new(
+        registry: &Arc<Registry>,
+        sync: &Sync,
+        forwarder: &Arc<Forwarder>,
+        merging: merge::Settings,
+        doubts: &Doubts,
+    ) -> Self {
+        let (registry, forwarder) = (Arc::clone(registry), Arc::clone(forwarder));
+        Self { registry, sync: sync.clone(), forwarder, merging, doubts: doubts.clone() }
+    }
+}
+
 impl Scout for Rider {
     fn look_up<'a>(
         &'a self,

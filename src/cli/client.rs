@@ -68,6 +68,20 @@ pub enum CliError {
         /// What gives it away.
         why: String,
     },
+    /// No daemon has ever used the state directory.
+    #[error(
+        "no daemon has left its registration.json in {place}; start one with `pointsman serve`, or name its --state-dir"
+    )]
+    NoNotice {
+        /// Which one.
+        place: String,
+    },
+    /// What answers there does not know the secret.
+    #[error("what answers at {url} is not the daemon of this state directory; start that one again")]
+    Unproven {
+        /// The URL.
+        url: String,
+    },
     /// There is no terminal program to attach.
     #[error("there is no opencode on PATH; install it, or name it with --opencode")]
     NoProgram,
@@ -99,12 +113,13 @@ impl CliError {
     /// 2 for what was typed wrong, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::BadUrl { .. } | Self::BadToken | Self::Plugin(_) => 2,
+            Self::BadUrl { .. } | Self::BadToken | Self::NoNotice { .. } | Self::Plugin(_) => 2,
             Self::Unreachable { .. }
             | Self::Silent { .. }
             | Self::TokenWanted { .. }
             | Self::Refused { .. }
             | Self::Foreign { .. }
+            | Self::Unproven { .. }
             | Self::NoProgram
             | Self::Unstarted { .. }
             | Self::NoBrowser { .. }
@@ -152,15 +167,40 @@ impl Client {
 
     /// What the daemon answers to a GET of the path made of `segments`.
     pub async fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Value, CliError> {
+        self.answer(self.request(Method::GET, segments).query(query)).await
+    }
+
+    /// What it answers, within `time`, to a POST of `body`, which shows it the secret if one is given.
+    pub async fn post(
+        &self,
+        segments: &[&str],
+        body: &Value,
+        secret: Option<&Secret>,
+        time: Duration,
+    ) -> Result<Value, CliError> {
+        let mut request = self.request(Method::POST, segments).json(body).timeout(time);
+        if let Some(secret) = secret {
+            let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| CliError::BadToken)?;
+            value.set_sensitive(true);
+            request = request.header("x-pointsman-secret", value);
+        }
+        self.answer(request).await
+    }
+
+    fn request(&self, method: Method, segments: &[&str]) -> reqwest::RequestBuilder {
         let mut url = self.base.clone();
         // Appending to an http URL always works: it has a path.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
-        let mut request = self.http.request(Method::GET, url).query(query);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, token.clone());
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.header(AUTHORIZATION, token.clone()),
+            None => request,
         }
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, CliError> {
         let response = request.send().await.map_err(|error| self.failed(&error))?;
         let status = response.status();
         let ours = response.headers().contains_key("x-pointsman-error");

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Config, Environment, ServeArgs, Written, WrittenCatchUp, WrittenCredentials, WrittenJournal,
-    WrittenServer,
+    WrittenServer, WrittenSpawn,
 };
 
 const FILE: &str = include_str!("../../config/pointsman.toml");
@@ -65,6 +65,11 @@ fn every_key_is_in_the_file_and_in_the_table() {
     }
     let (before, servers) = shown.split_once("[[server]]").unwrap();
     let (before, credentials) = before.split_once("[credentials]").unwrap();
+    let (before, spawn) = before.split_once("[spawn]").unwrap();
+    for key in keys::<WrittenSpawn>() {
+        assert!(has(key, spawn), "{key} of [spawn] is missing");
+        assert!(TABLE.contains(&format!("`{key}`")), "{key} of [spawn] is missing in docs/configuration.md");
+    }
     let (before, catch_up) = before.split_once("[catch_up]").unwrap();
     let (_, journal) = before.split_once("[journal]").unwrap();
     for key in keys::<WrittenCatchUp>() {

@@ -81,6 +81,8 @@ pub enum Problem {
     OutOfRange { written: String, least: &'static str, most: &'static str },
     #[error("{0:?} is neither true nor false")]
     Bool(String),
+    #[error("{0:?} is not a number")]
+    Number(String),
     #[error("the value is not valid UTF-8")]
     NotUtf8,
     #[error("the value is empty; give one or leave it out")]
@@ -97,6 +99,10 @@ pub enum Problem {
     EveryOrigin(String),
     #[error("{0:?} is not an origin such as https://code.example.com")]
     Origin(String),
+    #[error("servers are started only in directories that you name; list them in spawn.directories")]
+    NowhereToSpawn,
+    #[error("at least one server must be allowed; set spawn.enabled to false for none")]
+    NoneToSpawn,
     #[error("{written:?} is neither of {}", choices.join(" and "))]
     Choice { written: String, choices: &'static [&'static str] },
     #[error("{written:?} is not a log filter such as info or pointsman=debug: {reason}")]

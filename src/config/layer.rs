@@ -29,6 +29,7 @@ const NEAR: usize = 3;
 enum Shape {
     Text,
     Bool,
+    Number,
     /// Separated by commas; empty means none.
     List,
     /// URLs separated by commas, each a `[[server]]` of its own.
@@ -36,7 +37,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 28] = [
+const VARIABLES: [(&str, Shape); 34] = [
     ("listen", Shape::Text),
     ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
@@ -62,6 +63,12 @@ const VARIABLES: [(&str, Shape); 28] = [
     ("catch_up.bytes", Shape::Text),
     ("catch_up.late", Shape::Text),
     ("catch_up.lag", Shape::Text),
+    ("spawn.enabled", Shape::Bool),
+    ("spawn.directories", Shape::List),
+    ("spawn.command", Shape::Text),
+    ("spawn.limit", Shape::Number),
+    ("spawn.idle", Shape::Text),
+    ("spawn.wait", Shape::Text),
     ("credentials.username", Shape::Text),
     ("credentials.password", Shape::Text),
     ("server", Shape::Servers),
@@ -272,6 +279,9 @@ impl Shape {
                 "false" | "0" => Ok(false.into()),
                 _ => Err(Problem::Bool(text.to_owned())),
             },
+            Self::Number => {
+                text.parse::<u32>().map(Value::from).map_err(|_| Problem::Number(text.to_owned()))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use humantime_serde::re::humantime;
 
 use super::{
     AllowedHost, BasePath, ConfigError, CorsOrigin, Environment, HostName, Ports, Problem, Secret, ServeArgs,
-    ServerUrl, Written,
+    ServerUrl, Spawn, Written,
     amount::amount,
     layer::{Layer, Layers},
     written::{WrittenCredentials, WrittenServer},
@@ -58,6 +58,8 @@ pub struct Config {
     pub access: Access,
     /// For the choice of a server and the forwarding to it.
     pub routing: Routing,
+    /// For the servers that are started where none runs; `None`: none ever.
+    pub spawn: Option<Spawn>,
     /// For what is kept of events.
     pub journal: Journal,
     /// For what those are told who come late or read slowly.
@@ -200,6 +202,8 @@ impl Config {
 
         let journal = written.journal.unwrap_or_default();
         let catch_up = written.catch_up.unwrap_or_default();
+        let spawn = Spawn::read(written.spawn.unwrap_or_default());
+        let spawn = spawn.map_err(|(key, problem)| at(key)(problem))?;
         let credentials = written.credentials.unwrap_or_default();
         let credentials = opens(credentials).map_err(at("credentials.username"))?;
         let servers = servers(written.server.unwrap_or_default(), listen, credentials.as_ref());
@@ -239,6 +243,7 @@ impl Config {
                 cors: each(written.cors, CorsOrigin::try_new).map_err(at("cors"))?,
                 user_check: written.user_check.unwrap_or(true),
             },
+            spawn,
             routing: Routing {
                 default_server: default_server.map_err(at("default_server"))?,
                 unreachable_owner: UnreachableOwner::read(written.unreachable_owner.as_deref())
@@ -303,7 +308,7 @@ fn token(secret: Secret) -> Result<Secret, Problem> {
     Ok(secret)
 }
 
-fn absolute(path: String) -> Result<PathBuf, Problem> {
+pub(super) fn absolute(path: String) -> Result<PathBuf, Problem> {
     if path.is_empty() {
         return Err(Problem::EmptyPath);
     }
@@ -361,7 +366,7 @@ fn servers(
     Ok(servers)
 }
 
-fn duration(text: &str, least: &'static str, most: &'static str) -> Result<Duration, Problem> {
+pub(super) fn duration(text: &str, least: &'static str, most: &'static str) -> Result<Duration, Problem> {
     let parse = |text: &str| humantime::parse_duration(text).map_err(|_| Problem::Duration(text.to_owned()));
     let length = parse(text)?;
     if length < parse(least)? || length > parse(most)? {

@@ -105,6 +105,12 @@ fn every_key_can_come_from_the_environment() {
         .with("POINTSMAN_JOURNAL_PERSIST", "false")
         .with("POINTSMAN_JOURNAL_BYTES", "64MiB")
         .with("POINTSMAN_JOURNAL_AGE", "2h")
+        .with("POINTSMAN_SPAWN_ENABLED", "true")
+        .with("POINTSMAN_SPAWN_DIRECTORIES", "/a, /b c")
+        .with("POINTSMAN_SPAWN_COMMAND", "/opt/opencode")
+        .with("POINTSMAN_SPAWN_LIMIT", "2")
+        .with("POINTSMAN_SPAWN_IDLE", "5m")
+        .with("POINTSMAN_SPAWN_WAIT", "3s")
         .with("POINTSMAN_CREDENTIALS_USERNAME", "me")
         .with("POINTSMAN_CREDENTIALS_PASSWORD", "1234")
         .with("POINTSMAN_SERVER", "http://127.0.0.1:4096,http://127.0.0.1:4097")
@@ -113,6 +119,10 @@ fn every_key_can_come_from_the_environment() {
     assert_eq!(config.routing.catalogue_ttl, Duration::ZERO);
     let journal = Journal { persist: false, bytes: 64 << 20, age: Duration::from_hours(2) };
     assert_eq!(config.journal, journal);
+    let spawn = config.spawn.unwrap();
+    assert_eq!(spawn.directories, [PathBuf::from("/a"), PathBuf::from("/b c")]);
+    assert_eq!((spawn.command, spawn.limit), (PathBuf::from("/opt/opencode"), 2));
+    assert_eq!((spawn.idle, spawn.wait), (Duration::from_mins(5), Duration::from_secs(3)));
     assert_eq!(config.base_path.unwrap().as_str(), "/oc");
     assert_eq!(config.access.allowed_hosts.len(), 2);
     assert_eq!(config.access.cors.len(), 2);
@@ -238,4 +248,17 @@ fn secrets_are_not_in_the_debug_output_of_a_configuration() {
         "token = 'hunter2'\n[credentials]\npassword = 'hunter2'\n[[server]]\nurl = 'http://127.0.0.1:1'\npassword = 'hunter2'",
     );
     assert!(!format!("{:?}", home.load().unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn servers_are_started_only_if_that_is_enabled_and_only_where_somebody_said() {
+    assert_eq!(Home::new().load().unwrap().spawn, None);
+    let listed = Home::with_file("[spawn]\ndirectories = ['/home/me/work']").load().unwrap();
+    assert_eq!(listed.spawn, None, "not enabled");
+    let told = from_file("[spawn]\nenabled = true");
+    assert!(told.starts_with("spawn.enabled in ") && told.contains("list them"), "{told}");
+    assert!(from_file("[spawn]\ndirectories = ['~/work']").contains("whole path"));
+    assert!(from_file("[spawn]\nlimit = 0").contains("at least one"));
+    assert!(from_file("[spawn]\nidle = '10ms'").contains("not between 1s and 30d"));
+    assert!(from_variable("POINTSMAN_SPAWN_LIMIT", "few").contains("not a number"));
 }

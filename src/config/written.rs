@@ -29,6 +29,7 @@ pub struct Written {
     pub log: Option<String>,
     pub journal: Option<WrittenJournal>,
     pub catch_up: Option<WrittenCatchUp>,
+    pub spawn: Option<WrittenSpawn>,
     pub credentials: Option<WrittenCredentials>,
     pub server: Option<Vec<WrittenServer>>,
 }
@@ -63,6 +64,19 @@ pub struct WrittenCatchUp {
     pub bytes: Option<String>,
     pub late: Option<String>,
     pub lag: Option<String>,
+}
+
+/// The `[spawn]` table.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+#[expect(missing_docs, reason = "see `Written`")]
+pub struct WrittenSpawn {
+    pub enabled: Option<bool>,
+    pub directories: Option<Vec<String>>,
+    pub command: Option<String>,
+    pub limit: Option<u16>,
+    pub idle: Option<String>,
+    pub wait: Option<String>,
 }
 
 /// The `[credentials]` table.

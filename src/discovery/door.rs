@@ -8,7 +8,10 @@ use crate::{
     domain::{ids::ServerKey, kind::Kind},
     machine::{Process, SocketId},
     opencode::wire::Health,
-    registry::server::{Address, Credentials, Server},
+    registry::{
+        server::{Address, Credentials, Server, Source},
+        usage::Usage,
+    },
 };
 
 /// How many may wait to come in. Each waits for its answer, so nobody is lost.
@@ -37,6 +40,10 @@ pub struct Registrant {
     pub plugin: bool,
     /// Whether it tells what its screen shows.
     pub reports_screen: bool,
+    /// Who told of it.
+    pub source: Source,
+    /// Notes when it is used, for whoever wants to know.
+    pub usage: Option<Arc<Usage>>,
 }
 
 /// What is called in through the door.
@@ -46,6 +53,8 @@ pub(super) enum Call {
     Register(Box<Registrant>, oneshot::Sender<Arc<Server>>),
     /// A server says goodbye, or its lease has ended.
     Leave { server: ServerKey, farewell: bool },
+    /// A server is about to be ended: nothing new is to go there.
+    Dismiss(ServerKey, oneshot::Sender<()>),
 }
 
 /// Cheap to clone.
@@ -64,6 +73,15 @@ impl Door {
         let (answer, answered) = oneshot::channel();
         self.0.send(Call::Register(Box::new(registrant), answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Takes out a server that its caller is about to end. On return no request is routed there any more.
+    pub async fn dismiss(&self, server: ServerKey) {
+        let (answer, answered) = oneshot::channel();
+        if self.0.send(Call::Dismiss(server, answer)).await.is_ok() {
+            // No answer: discovery has ended, and routes nothing there either.
+            let _ = answered.await;
+        }
     }
 
     /// A registration has ended: with a `farewell` a plugin's listener is no server any more; without, the server stays

@@ -133,6 +133,14 @@ pub fn for_directory(
         .map(|candidate| candidate.server)
 }
 
+/// Whether one that answers and takes work has the directory in use: as its own, or open already.
+pub fn in_use(candidates: &[Candidate], directory: &str, open: impl Fn(ServerKey) -> bool) -> bool {
+    let has_it = |candidate: &Candidate| {
+        coverage(candidate, directory) == usize::MAX || !candidate.plugin && open(candidate.server)
+    };
+    candidates.iter().any(|candidate| candidate.answering && takes_work(candidate) && has_it(candidate))
+}
+
 /// The server for requests that name nothing: the configured default, else one made to serve.
 pub fn by_default(candidates: &[Candidate]) -> Option<ServerKey> {
     candidates

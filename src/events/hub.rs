@@ -392,6 +392,13 @@ impl Hub {
         self.shared.log.read().bytes()
     }
 
+    /// Whether somebody listens who named `server`, or its directory, or has opened a session there.
+    pub fn is_heard(&self, server: &str, directory: &str) -> bool {
+        let mut lanes = self.shared.lanes.lock();
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        lanes.keys().any(|view| view.concerns(server, directory))
+    }
+
     /// Tells which directory is the default server's own: what streams that name none are about.
     pub fn set_default_directory(&self, directory: Option<Arc<str>>) {
         *self.shared.default_directory.write() = directory;

@@ -94,6 +94,13 @@ impl View {
             }
     }
 
+    /// Whether it was asked for because of this server or of what is its own directory.
+    pub(super) fn concerns(&self, server: &str, directory: &str) -> bool {
+        self.server.as_deref() == Some(server)
+            || self.directory.as_deref().is_some_and(|named| same_directory(named, directory))
+            || self.opened.as_ref().is_some_and(|opened| opened.contains(directory))
+    }
+
     fn has_opened(&self, event: &Event) -> bool {
         let opened = self.opened.as_ref().zip(event.directory.as_deref());
         opened.is_some_and(|(opened, directory)| opened.contains(directory))

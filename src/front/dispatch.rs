@@ -212,6 +212,11 @@ impl Dispatch {
     async fn merge(&self, list: List, mut parts: Parts, connection: &Connection) -> Response<AnswerBody> {
         connection.forwarding.to_server(&mut parts.headers, false);
         let directory = named::directory(&parts.uri, &parts.headers);
+        if let Some(directory) = &directory
+            && let Err(error) = self.router.has_somebody(directory).await
+        {
+            return error::route_error(&error);
+        }
         let chosen = directory.as_deref().and_then(|directory| {
             self.router.directory_server(directory).or_else(|| self.router.default_server())
         });

@@ -69,7 +69,7 @@ fn door(request: &Parts) -> Door {
     let changes = method == Method::PUT || method == Method::DELETE;
     let below = |start: &str| path.strip_prefix(start).map(|rest| rest.split('/').collect::<Vec<_>>());
     match below("/servers").as_deref() {
-        Some([""]) if method == Method::POST => Door::Locked,
+        Some([""] | ["", "spawn"]) if method == Method::POST => Door::Locked,
         Some(["", "challenge"]) => Door::Challenge,
         Some(["", _]) if changes => Door::Locked,
         _ => match below("/sessions/").as_deref() {
@@ -100,8 +100,9 @@ mod tests {
         Key::new(RIGHT.into()).opens(&request.body(()).unwrap().into_parts().0)
     }
 
-    const LOCKED: [&str; 5] = [
+    const LOCKED: [&str; 6] = [
         "POST /servers",
+        "POST /servers/spawn",
         "PUT /servers/srv_1",
         "DELETE /servers/srv_1",
         "PUT /sessions/ses_1/owner",

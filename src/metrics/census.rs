@@ -26,6 +26,8 @@ pub struct Census {
     pub subscribers: u64,
     /// Reads of what servers offer.
     pub catalogue: CatalogueCensus,
+    /// Servers that were started here.
+    pub spawned: SpawnCensus,
     /// What is kept of events.
     pub journal: JournalCensus,
 }
@@ -53,6 +55,17 @@ pub struct JournalCensus {
     pub hidden: u64,
     /// Clients that came back with a cursor, by what became of it.
     pub resumes: Vec<(&'static str, u64)>,
+}
+
+/// The servers that the daemon starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpawnCensus {
+    /// How many there are.
+    pub running: u64,
+    /// How many there may be.
+    pub limit: u64,
+    /// What came of it, each with its word.
+    pub outcomes: [(&'static str, u64); 5],
 }
 
 /// How reads of what servers offer were answered since the start.
@@ -106,7 +119,25 @@ impl Collector for Survey {
             gauge(count).encode(encoder)?;
         }
         census.catalogue.encode(&mut encoder)?;
-        census.journal.encode(&mut encoder)
+        census.journal.encode(&mut encoder)?;
+        census.spawned.encode(&mut encoder)
+    }
+}
+
+impl SpawnCensus {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, count) in [
+            ("spawned_servers", "Started servers that run", self.running),
+            ("spawned_servers_limit", "How many started servers may run", self.limit),
+        ] {
+            gauge(count).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let help = "What came of starting servers";
+        let mut outcomes = encoder.encode_descriptor("spawns", help, None, MetricType::Counter)?;
+        for (outcome, count) in self.outcomes.iter().filter(|(outcome, _)| !outcome.is_empty()) {
+            ConstCounter::new(*count).encode(outcomes.encode_family(&[("outcome", *outcome)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::upstream::Lease;
+use crate::registry::usage::Using;
 
 /// What a client sent, on its way to a server.
 #[derive(Debug)]
@@ -66,13 +67,21 @@ impl Body for RequestBody {
 pub struct UpstreamBody {
     incoming: Incoming,
     lease: Option<Lease>,
+    /// Only held.
+    using: Option<Using>,
 }
 
 impl UpstreamBody {
     pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self { incoming, lease: Some(lease) };
+        let mut body = Self { incoming, lease: Some(lease), using: None };
         body.give_back_at_end();
         body
+    }
+
+    /// Counts as use of its server for as long as it lasts.
+    pub(super) fn used_by(mut self, using: Option<Using>) -> Self {
+        self.using = using;
+        self
     }
 
     fn give_back_at_end(&mut self) {

@@ -33,7 +33,7 @@ use crate::{
     domain::ids::ServerKey,
     guard::Tickets,
     opencode::operations::Subject,
-    registry::{News, Registry, server::Server},
+    registry::{News, Registry, server::Server, usage::Usage},
 };
 
 /// The largest answer that is read whole before it is passed on. A created session is some kilobytes.
@@ -117,6 +117,7 @@ impl Forwarder {
         target: &Target,
     ) -> Result<(Response<AnswerBody>, News), ForwardError> {
         let server = &target.server;
+        let using = server.usage.as_ref().map(Usage::begin);
         let upstream = self.upstream(server)?;
         let (mut parts, body) = request.into_parts();
         let lesson = Lesson::of(&parts, subject);
@@ -148,7 +149,9 @@ impl Forwarder {
 
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         match client_upgrade {
-            Some(client) if upgraded => upgrade::join(client, hyper::upgrade::on(&mut response)),
+            Some(client) if upgraded => {
+                upgrade::join(client, hyper::upgrade::on(&mut response), using.clone());
+            }
             None if upgraded => {
                 let source = "it switched protocols unasked".into();
                 return Err(ForwardError::Unread { server: server.address.to_string(), source });
@@ -163,7 +166,7 @@ impl Forwarder {
             if lesson != Lesson::None {
                 self.registry.settled().await;
             }
-            return Ok((Response::from_parts(parts, AnswerBody::Upstream(body)), news));
+            return Ok((Response::from_parts(parts, AnswerBody::Upstream(body.used_by(using))), news));
         }
         let whole = Limited::new(body, MOST_READ).collect().await;
         let whole = whole

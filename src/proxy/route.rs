@@ -80,6 +80,17 @@ impl Target {
     }
 }
 
+/// Why no server was started for a request.
+#[derive(Debug, Error)]
+pub enum Unstarted {
+    /// As many run as may.
+    #[error("{0}")]
+    Full(String),
+    /// It did not start, or did not answer.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Why a request goes nowhere.
 #[derive(Debug, Error)]
 pub enum RouteError {
@@ -128,6 +139,9 @@ pub enum RouteError {
         /// The session.
         session: SessionId,
     },
+    /// A server was to be started, and there is none else.
+    #[error(transparent)]
+    Unstarted(#[from] Unstarted),
     /// A question was asked by a server that has gone: nobody can take the answer.
     #[error("{} request not found: {id}", .kind.name())]
     AskerGone {

@@ -5,6 +5,7 @@
 //! was never heard of makes the router ask servers, through its [`Scout`].
 
 mod screen;
+mod started;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
@@ -14,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     named,
-    route::{Route, RouteError, Target},
+    route::{Route, RouteError, Target, Unstarted},
     sticky::Sticky,
 };
 use crate::{
@@ -49,6 +50,12 @@ pub trait Scout: Send + Sync {
     fn unreachable_writers(&self, session: &SessionId) -> Vec<u32>;
 }
 
+/// Who starts a server where a request needs one and none runs.
+pub trait Starter: Send + Sync {
+    /// The server that was started in `directory`, by this call if need be. `None` if none may be started there.
+    fn start<'a>(&'a self, directory: &'a str) -> Asking<'a, Result<Option<Arc<Server>>, Unstarted>>;
+}
+
 /// What a turn does whose session runs in a process that cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnreachableOwner {
@@ -64,6 +71,7 @@ pub struct Router {
     scout: Arc<dyn Scout>,
     sticky: Sticky,
     unreachable_owner: UnreachableOwner,
+    starter: Option<Arc<dyn Starter>>,
 }
 
 /// The ids that the small body of some operations holds.
@@ -98,7 +106,12 @@ struct AggregateId {
 impl Router {
     /// A router over `registry`.
     pub fn new(registry: Arc<Registry>, scout: Arc<dyn Scout>, unreachable_owner: UnreachableOwner) -> Self {
-        Self { registry, scout, sticky: Sticky::default(), unreachable_owner }
+        Self { registry, scout, sticky: Sticky::default(), unreachable_owner, starter: None }
+    }
+
+    /// The same, with servers started by `starter` where none runs.
+    pub fn starting(self, starter: Option<Arc<dyn Starter>>) -> Self {
+        Self { starter, ..self }
     }
 
     /// Whether the body must be read before the request can be routed.
@@ -125,13 +138,13 @@ impl Router {
             Subject::Session { id, .. } => match SessionId::try_new(id) {
                 Ok(session) => self.session(&session, request).await,
                 // Whatever it is, the default server knows best how to refuse it.
-                Err(_) => self.directory(request),
+                Err(_) => self.directory(request).await,
             },
             Subject::NewSession => match body.and_then(|body| self.known_session_in(body)) {
                 Some(session) => self.session(&session, request).await,
                 None => match body.and_then(directory_in) {
-                    Some(directory) => self.at(&directory),
-                    None => self.directory(request),
+                    Some(directory) => self.at(&directory).await,
+                    None => self.directory(request).await,
                 },
             },
             Subject::NamedInBody => match body.and_then(session_in) {
@@ -140,13 +153,13 @@ impl Router {
                 }
                 Some(session) => self.session(&session, request).await,
                 None if request.uri.path().starts_with("/tui/") => self.screen(request),
-                None => self.directory(request),
+                None => self.directory(request).await,
             },
             Subject::Request { id, session } => self.raised(id, session, request).await,
             Subject::Terminal { id } | Subject::Workspace { id } => self.raised(id, None, request).await,
-            Subject::Flow { name, step } => self.flow(name, step, request),
+            Subject::Flow { name, step } => self.flow(name, step, request).await,
             Subject::Screen => self.screen(request),
-            Subject::NewTerminal => self.new_terminal(request),
+            Subject::NewTerminal => self.new_terminal(request).await,
             Subject::Disposal => self.disposal(request),
             Subject::List(_)
             | Subject::Stream(_)
@@ -154,7 +167,7 @@ impl Router {
             | Subject::Directory
             | Subject::Anything => match named::session(&request.uri).as_deref().map(SessionId::try_new) {
                 Some(Ok(session)) => self.session(&session, request).await,
-                _ => self.directory(request),
+                _ => self.directory(request).await,
             },
         }
     }
@@ -209,7 +222,7 @@ impl Router {
 
     async fn session(&self, session: &SessionId, request: &Parts) -> Result<Target, RouteError> {
         match self.find(session, request).await {
-            Found::Unknown => self.directory(request),
+            Found::Unknown => self.directory(request).await,
             Found::InSeveral(stores) => Err(self.several(session, &stores)),
             Found::In(store, owner) => {
                 if let Some(target) = self.unreachable(session, store, request)? {
@@ -222,8 +235,10 @@ impl Router {
                 let owner = owner.or_else(|| self.registry.choose(store, session));
                 let server =
                     owner.and_then(|owner| Some((self.registry.servers.get(owner.server)?, owner.evidence)));
-                let (server, evidence) = server.ok_or_else(|| self.no_server_of_store(session))?;
-                Ok(Target::new(server, Route::Owner(evidence)))
+                match server {
+                    Some((server, evidence)) => Ok(Target::new(server, Route::Owner(evidence))),
+                    None => self.started_for(session, store).await,
+                }
             }
         }
     }
@@ -264,11 +279,11 @@ impl Router {
         }
         match session.map(SessionId::try_new) {
             Some(Ok(session)) => self.session(&session, request).await,
-            _ => self.directory(request),
+            _ => self.directory(request).await,
         }
     }
 
-    fn flow(&self, name: &str, step: Step, request: &Parts) -> Result<Target, RouteError> {
+    async fn flow(&self, name: &str, step: Step, request: &Parts) -> Result<Target, RouteError> {
         let flow = flow(name, request);
         let begun = match step {
             Step::First => None,
@@ -279,7 +294,7 @@ impl Router {
         if let Some(server) = begun {
             return Ok(Target::new(server, Route::Flow));
         }
-        let target = self.directory(request)?;
+        let target = self.directory(request).await?;
         self.sticky.begin(&flow, target.server.key, Instant::now());
         Ok(target)
     }
@@ -299,8 +314,8 @@ impl Router {
     }
 
     /// A terminal is opened over a socket that switches protocols, which a plugin's listener cannot.
-    fn new_terminal(&self, request: &Parts) -> Result<Target, RouteError> {
-        let usual = self.directory(request)?;
+    async fn new_terminal(&self, request: &Parts) -> Result<Target, RouteError> {
+        let usual = self.directory(request).await?;
         if !usual.server.plugin {
             return Ok(usual);
         }
@@ -315,16 +330,9 @@ impl Router {
         Ok(other.map_or(usual, |server| Target::new(Arc::clone(server), Route::Default)))
     }
 
-    fn directory(&self, request: &Parts) -> Result<Target, RouteError> {
+    async fn directory(&self, request: &Parts) -> Result<Target, RouteError> {
         match named::directory(&request.uri, &request.headers) {
-            Some(directory) => self.at(&directory),
-            None => self.by_default(),
-        }
-    }
-
-    fn at(&self, directory: &str) -> Result<Target, RouteError> {
-        match self.directory_server(directory) {
-            Some(server) => Ok(Target::new(server, Route::Directory)),
+            Some(directory) => self.at(&directory).await,
             None => self.by_default(),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         client::{AgentClient, AskError},
         wire::Health,
     },
-    registry::server::{Address, Credentials},
+    registry::server::{Address, Credentials, Source},
 };
 
 /// How long an applicant's listener has to say that it is an agent. A plugin answers at once; a busy machine takes longer.
@@ -71,6 +71,8 @@ impl Inspector {
             worktree: report.worktree.as_deref().map(Arc::from),
             plugin: applicant.plugin,
             reports_screen: applicant.kind == Kind::Tui,
+            source: Source::Registration,
+            usage: None,
         })
     }
 

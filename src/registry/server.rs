@@ -9,6 +9,7 @@ use std::{
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
+use super::usage::Usage;
 use crate::domain::{
     candidate::Candidate,
     directory::{is_whole, trimmed},
@@ -119,6 +120,8 @@ pub enum Source {
     Port,
     /// A plugin inside it told us.
     Registration,
+    /// We started it.
+    Spawned,
 }
 
 impl Source {
@@ -129,6 +132,7 @@ impl Source {
             Self::Socket => "socket",
             Self::Port => "port",
             Self::Registration => "registration",
+            Self::Spawned => "spawned",
         }
     }
 }
@@ -257,6 +261,8 @@ pub struct Server {
     pub reports_screen: bool,
     /// The directories in use.
     pub directories: Arc<Directories>,
+    /// When it was last used, where somebody wants to know.
+    pub usage: Option<Arc<Usage>>,
 }
 
 impl Server {
@@ -306,6 +312,7 @@ pub(super) mod tests {
             plugin: false,
             reports_screen: false,
             directories: Arc::default(),
+            usage: None,
         }
     }
 }

@@ -188,6 +188,7 @@ impl Lab {
             preferred: false,
             plugin: false,
             reports_screen: false,
+            usage: None,
             directories: Arc::default(),
         });
         server.unwrap()

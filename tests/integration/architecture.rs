@@ -27,9 +27,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "registration",
         &["clock", "config", "discovery", "domain", "machine", "opencode", "registry", "state_dir"],
     ),
-    ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry"]),
+    // What it starts comes in by the same door, and is a server as any other from then on.
+    ("spawn", &["clock", "config", "discovery", "domain", "machine", "opencode", "registry", "state_dir"]),
+    (
+        "api",
+        &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry", "spawn"],
+    ),
     ("front", &["api", "domain", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
-    ("cli", &["api", "config", "domain", "plugin", "state_dir"]),
+    // It makes sure of the daemon as a plugin does, before it tells the secret.
+    ("cli", &["api", "config", "domain", "plugin", "registration", "state_dir"]),
     (
         "app",
         &[
@@ -46,6 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "proxy",
             "registration",
             "registry",
+            "spawn",
             "state_dir",
             "sync",
         ],

@@ -10,6 +10,7 @@ pub mod eventually;
 pub mod fake;
 pub mod isolation;
 pub mod model;
+pub mod on_demand;
 pub mod opencode;
 pub mod plugin;
 pub mod ports;

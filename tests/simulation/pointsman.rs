@@ -382,6 +382,7 @@ pub(crate) fn server(world: &World, pid: Pid, key: ServerKey, store: StoreKey) -
         preferred: false,
         plugin: false,
         reports_screen: false,
+        usage: None,
         directories: Arc::default(),
     }
 }

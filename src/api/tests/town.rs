@@ -31,6 +31,8 @@ use crate::{
         server::{Address, Server, ServerId, ServerProcess, Source, State},
         stores::StoreIdentity,
     },
+    spawn::{self, Spawner},
+    state_dir::StateDir,
 };
 
 /// One id of the usual shape.
@@ -124,6 +126,7 @@ impl Town {
             preferred: false,
             plugin: false,
             reports_screen: false,
+            usage: None,
             directories: Arc::default(),
         });
         self.servers.push(server.unwrap());
@@ -186,27 +189,46 @@ impl Town {
             scans: true,
             own_url: "http://127.0.0.1:4747".into(),
             desk: self.desk(),
+            spawner: self.spawner(),
         })
     }
 
-    /// A desk whose door leads nowhere.
-    fn desk(&self) -> Desk {
-        let own: std::net::SocketAddr = "127.0.0.1:4747".parse().unwrap();
+    /// One that starts nothing.
+    fn spawner(&self) -> Spawner {
+        let home = tempfile::tempdir().unwrap();
+        Spawner::new(spawn::Parts {
+            settings: None,
+            shelf: StateDir::open(home.path()).unwrap().shelf(),
+            registry: Arc::clone(&self.registry),
+            machine: self.machine.clone(),
+            client: AgentClient::try_new(Duration::from_secs(1)).unwrap(),
+            door: self.discovery().door(),
+            listened: Arc::new(|_| false),
+        })
+    }
+
+    /// One that finds nobody.
+    fn discovery(&self) -> Discovery {
         let settings = discovery::Settings {
             configured: Vec::new(),
             default_credentials: None,
             ports: None,
             scan: false,
             tick: Duration::from_secs(1),
-            own_address: own,
+            own_address: "127.0.0.1:4747".parse().unwrap(),
             preferred: None,
             connect_timeout: Duration::from_secs(1),
         };
         let client = AgentClient::try_new(settings.connect_timeout).unwrap();
         let machine: Arc<dyn Machine> = self.machine.clone();
-        let registry = Arc::clone(&self.registry);
-        let discovery =
-            Discovery::new(settings, registry, Arc::clone(&machine), client.clone(), Doubts::default());
+        Discovery::new(settings, Arc::clone(&self.registry), machine, client, Doubts::default())
+    }
+
+    /// A desk whose door leads nowhere.
+    fn desk(&self) -> Desk {
+        let own: std::net::SocketAddr = "127.0.0.1:4747".parse().unwrap();
+        let machine: Arc<dyn Machine> = self.machine.clone();
+        let client = AgentClient::try_new(Duration::from_secs(1)).unwrap();
         Desk::new(registration::Parts {
             rules: registration::Rules { own, allowed: Vec::new() },
             secret: "0".repeat(64).into(),
@@ -215,7 +237,7 @@ impl Town {
             machine,
             client,
             default_credentials: None,
-            door: discovery.door(),
+            door: self.discovery().door(),
             crier: Arc::new(Mute),
         })
     }

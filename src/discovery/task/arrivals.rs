@@ -14,7 +14,10 @@ use crate::{
     domain::{evidence::Evidence, ids::ServerKey, kind::Kind},
     machine::{Listener, Process},
     opencode::wire::Health,
-    registry::server::{Address, Credentials, Server, ServerProcess, State},
+    registry::{
+        server::{Address, Credentials, Server, ServerProcess, State},
+        usage::Usage,
+    },
 };
 
 /// A server that is about to be taken in, as far as its address does not tell.
@@ -29,6 +32,7 @@ pub(super) struct Newcomer {
     pub(super) worktree: Option<Arc<str>>,
     pub(super) plugin: bool,
     pub(super) reports_screen: bool,
+    pub(super) usage: Option<Arc<Usage>>,
 }
 
 impl Newcomer {
@@ -44,6 +48,7 @@ impl Newcomer {
             worktree: None,
             plugin: false,
             reports_screen: false,
+            usage: None,
             process,
         }
     }
@@ -141,6 +146,7 @@ impl Task {
             plugin: newcomer.plugin,
             reports_screen: newcomer.reports_screen,
             directories: Arc::default(),
+            usage: newcomer.usage,
         })?;
         if let Some(directory) = &server.directory {
             server.directories.note(directory);

@@ -70,6 +70,18 @@ impl Task {
         }
     }
 
+    /// Takes out a server that is about to be ended. Its socket is not looked at again for as long as it lives.
+    pub(super) fn dismiss(&mut self, key: ServerKey, watcher: &Arc<dyn Watcher>) {
+        let Some((server, news)) = self.registry.depart(key) else { return };
+        tracing::info!(server = %server.id, address = %server.address, "server is being ended");
+        let address = server.address.clone();
+        watcher.departed(server, news);
+        match self.places.get_mut(&address) {
+            Some(place) if self.settings.scan && place.socket.is_some() => place.phase = Phase::Foreign,
+            _ => drop(self.places.remove(&address)),
+        }
+    }
+
     /// Asks the other ways to a process again, now that the one in use has closed.
     pub(super) fn try_twins(&mut self, process: Option<ServerProcess>) {
         let Some(process) = process else { return };

@@ -27,6 +27,10 @@ impl Task {
                 }
             }
             Call::Leave { server, farewell } => self.leave(server, farewell, watcher),
+            Call::Dismiss(server, answer) => {
+                self.dismiss(server, watcher);
+                let _ = answer.send(());
+            }
         }
     }
 
@@ -54,7 +58,7 @@ impl Task {
             }
             return self.confirm(server, &address, registrant, watcher);
         }
-        place.reported_by(Source::Registration);
+        place.reported_by(registrant.source);
         place.credentials = registrant.credentials.clone().or(place.credentials.take());
         place.process.clone_from(&registrant.process);
         place.socket = place.socket.or(registrant.socket);
@@ -70,6 +74,7 @@ impl Task {
             worktree: registrant.worktree,
             plugin: registrant.plugin,
             reports_screen: registrant.reports_screen,
+            usage: registrant.usage,
             process: outside.process,
         };
         self.take_in(&address, newcomer, watcher)
@@ -115,7 +120,7 @@ impl Task {
         place.phase = Phase::Twin;
         place.process.clone_from(&registrant.process);
         let own_address = known.address.clone();
-        let sources = self.now_registered(&own_address);
+        let sources = self.now_reported(&own_address, registrant.source);
         let changed = self.registry.servers.change(known.key, |server| {
             server.sources = sources.unwrap_or_else(|| server.sources.clone());
             server.kind = registrant.kind;
@@ -135,7 +140,7 @@ impl Task {
         let was_locked =
             self.registry.servers.get(server).is_some_and(|server| server.state == State::Locked);
         let unlocked = was_locked && registrant.health.is_some();
-        let sources = self.now_registered(address)?;
+        let sources = self.now_reported(address, registrant.source)?;
         let place = self.places.get_mut(address)?;
         place.credentials = registrant.credentials.clone().or(place.credentials.take());
         if registrant.process.is_some() {
@@ -148,6 +153,7 @@ impl Task {
             server.sources = sources;
             server.kind = registrant.kind;
             server.plugin = registrant.plugin;
+            server.usage = registrant.usage.or(server.usage.take());
             server.credentials = registrant.credentials.or(server.credentials.take());
             server.directory = registrant.directory.or(server.directory.take());
             server.worktree = registrant.worktree.or(server.worktree.take());
@@ -169,9 +175,9 @@ impl Task {
         Some(changed)
     }
 
-    fn now_registered(&mut self, address: &Address) -> Option<Vec<Source>> {
+    fn now_reported(&mut self, address: &Address, source: Source) -> Option<Vec<Source>> {
         let place = self.places.get_mut(address)?;
-        place.reported_by(Source::Registration);
+        place.reported_by(source);
         Some(place.sources.clone())
     }
 

@@ -114,6 +114,7 @@ fn target(key: u32, store: StoreKey) -> Target {
         preferred: false,
         plugin: false,
         reports_screen: false,
+        usage: None,
         directories: Arc::default(),
     };
     Target::new(Arc::new(server), Route::Default)

@@ -195,6 +195,11 @@ impl Daemon {
         self.process.term().await;
     }
 
+    /// Starts with this configuration file from now on.
+    pub fn reconfigure(&mut self, toml: &str) {
+        self.setup.configuration = Some(toml.to_owned());
+    }
+
     /// Kills it unless it is dead, and starts it on the same address and state; ready on return.
     pub async fn restart(&mut self) {
         self.restart_unready().await;

@@ -99,6 +99,7 @@ impl Town {
                 preferred: false,
                 plugin: false,
                 reports_screen: false,
+                usage: None,
                 directories: Arc::default(),
             })
             .unwrap()
