@@ -29,7 +29,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("api", &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry"]),
     ("front", &["api", "domain", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
-    ("cli", &["api", "config", "domain", "plugin", "state_dir"]),
+    // The tail reads our own streams as any client would, with the decoders that are there.
+    ("cli", &["api", "config", "domain", "events", "opencode", "plugin", "state_dir"]),
     (
         "app",
         &[

@@ -53,3 +53,4 @@ mod streams;
 mod support;
 
 mod support_keeps_its_promises;
+mod tail;
