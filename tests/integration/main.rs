@@ -48,6 +48,7 @@ mod restart;
 mod routing;
 mod safety;
 mod second_interface;
+mod socket;
 mod streaming;
 mod streams;
 mod support;
