@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod client;
+pub mod events;
 mod moment;
 pub mod open;
 pub mod plugin;
@@ -40,6 +41,8 @@ pub enum Command {
     Servers(ClientArgs),
     /// List sessions and the server that owns each
     Sessions(SessionsArgs),
+    /// Show what happens in all servers, as it happens
+    Events(EventsArgs),
     /// Explain which server owns a session, and why
     Which(WhichArgs),
     /// Open the web page, or a session's, in a browser
@@ -101,6 +104,38 @@ pub struct SessionsArgs {
     /// Only sessions whose title contains this text
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
+}
+
+/// `pointsman events`.
+#[derive(Args, Clone, Debug)]
+pub struct EventsArgs {
+    /// Only events of this session; several are separated by commas
+    #[arg(long, value_name = "SESSION", value_delimiter = ',')]
+    pub session: Vec<String>,
+
+    /// Only events of this directory; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub directory: Vec<String>,
+
+    /// Only events of this server, named by id or port as in `pointsman servers`; several are separated by commas
+    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    pub server: Vec<String>,
+
+    /// Only events of this type; a * at the end stands for any rest, several are separated by commas
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    pub kind: Vec<String>,
+
+    /// Print each event as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print without colours, as when NO_COLOR is set or the output is no terminal
+    #[arg(long)]
+    pub no_color: bool,
+
+    /// Where to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 }
 
 /// `pointsman which`.

@@ -6,6 +6,7 @@ mod page;
 mod plain_words;
 mod prefixed;
 pub mod programs;
+mod socket;
 mod subscribe;
 pub mod workers;
 
@@ -17,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     dispatch::{Connection, Dispatch},
@@ -70,8 +71,8 @@ impl Front {
             };
             match accepted {
                 Ok((stream, peer)) => match stream.into_std() {
-                    Ok(stream) => self.workers.give(stream, |stream, forwarder| {
-                        Arc::clone(&self).connection(stream, peer, forwarder, stop.clone())
+                    Ok(stream) => self.workers.give(stream, |stream, forwarder, tasks| {
+                        Arc::clone(&self).connection(stream, peer, (forwarder, tasks), stop.clone())
                     }),
                     Err(error) => tracing::warn!(%error, "cannot hand a connection over"),
                 },
@@ -90,7 +91,7 @@ impl Front {
         self: Arc<Self>,
         stream: std::net::TcpStream,
         address: SocketAddr,
-        forwarder: Arc<Forwarder>,
+        (forwarder, tasks): (Arc<Forwarder>, TaskTracker),
         stop: CancellationToken,
     ) {
         let stream = match TcpStream::from_std(stream) {
@@ -108,6 +109,7 @@ impl Front {
             ends: Ends::new(stream.local_addr().ok(), address),
             forwarding: Forwarding::new(address.ip(), &self.instance),
             forwarder,
+            tasks,
         };
         let dispatch = &self.dispatch;
         let service = service_fn(|request| {

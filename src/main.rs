@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use pointsman::{
     app::App,
-    cli::{Cli, Command, attach, open, plugin, servers, sessions, spawn, which},
+    cli::{Cli, Command, attach, events, open, plugin, servers, sessions, spawn, which},
     config::{Config, Environment, ServeArgs},
 };
 use tracing_subscriber::EnvFilter;
@@ -25,6 +25,7 @@ async fn main() -> ExitCode {
         Command::Serve(flags) => return serve(flags, &environment).await,
         Command::Servers(args) => servers::run(args, &environment).await,
         Command::Sessions(args) => sessions::run(args, &environment).await,
+        Command::Events(args) => events::run(args, &environment).await,
         Command::Which(args) => which::run(args, &environment).await,
         Command::Open(args) => open::run(args, &environment).await,
         Command::Attach(args) => attach::run(args, &environment).await,

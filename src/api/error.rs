@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response as AxumResponse};
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE},
 };
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -84,6 +84,14 @@ pub enum Fault {
         method: Method,
         /// The path.
         path: String,
+    },
+    /// What is at this path is a `WebSocket`, and the request does not open one.
+    #[error("{path} is opened as a WebSocket, version 13: {why}")]
+    NoSocket {
+        /// The path.
+        path: &'static str,
+        /// What is missing.
+        why: String,
     },
     /// The server wants a password that the configuration does not give.
     #[error("{server} is locked: give its password in the configuration before sessions can be pinned to it")]
@@ -242,13 +250,18 @@ pub fn fault(fault: &Fault) -> Response<AnswerBody> {
         Fault::NoSuchMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedError"),
         Fault::ServerLocked { .. } => (StatusCode::CONFLICT, "ServerLockedError"),
         Fault::OtherStore { .. } => (StatusCode::CONFLICT, "OtherStoreError"),
+        Fault::NoSocket { .. } => (StatusCode::UPGRADE_REQUIRED, "UpgradeRequiredError"),
         Fault::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "NotReadyError"),
         Fault::Spawn(error) => spawn(error),
         Fault::Registration(refused) => registration(refused),
         Fault::Route(error) => return route_error(error),
         Fault::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     };
-    answer(status, name, &fault.to_string(), json!({}))
+    let mut answer = answer(status, name, &fault.to_string(), json!({}));
+    if status == StatusCode::UPGRADE_REQUIRED {
+        answer.headers_mut().insert(UPGRADE, const { HeaderValue::from_static("websocket") });
+    }
+    answer
 }
 
 fn spawn(error: &SpawnError) -> (StatusCode, &'static str) {
@@ -396,6 +409,7 @@ mod tests {
                 405,
                 "MethodNotAllowedError",
             ),
+            (fault(&Fault::NoSocket { path: "/ws", why: name() }), 426, "UpgradeRequiredError"),
             (fault(&Fault::ServerLocked { server: name() }), 409, "ServerLockedError"),
             (fault(&Fault::OtherStore { server: name(), session: session() }), 409, "OtherStoreError"),
             (fault(&BodyError::TooLarge.into()), 413, "BodyTooLargeError"),

@@ -7,7 +7,7 @@ use std::{
 
 use reqwest::{
     Method, Url,
-    header::{AUTHORIZATION, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
 use thiserror::Error;
@@ -23,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 
 /// How long an answer may take. A look-up asks servers, and a server that has just started is slow.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a stream of events may say nothing. A living one has a sign of life every 10 s.
+const SILENCE: Duration = Duration::from_secs(35);
 
 /// Why a command has nothing to print. Each is one sentence that says what to do.
 #[derive(Debug, Error)]
@@ -144,14 +147,10 @@ impl Client {
         let base = Url::parse(&url).ok().filter(|base| base.scheme() == "http" && base.has_host());
         let Some(base) = base else { return Err(CliError::BadUrl { url }) };
         let token = args.token.as_ref().map(bearer).transpose()?;
-        // Never through a proxy of the environment: the token is for the daemon alone.
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER);
-        let http =
-            client.build().map_err(|error| CliError::Foreign { url: url.clone(), why: error.to_string() })?;
+        let http = direct()
+            .timeout(ANSWER)
+            .build()
+            .map_err(|error| CliError::Foreign { url: url.clone(), why: error.to_string() })?;
         Ok(Self { url, base, token, http })
     }
 
@@ -167,7 +166,7 @@ impl Client {
 
     /// What the daemon answers to a GET of the path made of `segments`.
     pub async fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Value, CliError> {
-        self.answer(self.request(Method::GET, segments).query(query)).await
+        self.answer(self.request(&self.http, Method::GET, segments).query(query)).await
     }
 
     /// What it answers, within `time`, to a POST of `body`, which shows it the secret if one is given.
@@ -178,7 +177,7 @@ impl Client {
         secret: Option<&Secret>,
         time: Duration,
     ) -> Result<Value, CliError> {
-        let mut request = self.request(Method::POST, segments).json(body).timeout(time);
+        let mut request = self.request(&self.http, Method::POST, segments).json(body).timeout(time);
         if let Some(secret) = secret {
             let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| CliError::BadToken)?;
             value.set_sensitive(true);
@@ -187,13 +186,42 @@ impl Client {
         self.answer(request).await
     }
 
-    fn request(&self, method: Method, segments: &[&str]) -> reqwest::RequestBuilder {
+    /// The stream of events that the daemon answers with, behind the one with the id `cursor`. It ends when nothing has
+    /// come for `SILENCE`.
+    pub async fn stream(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+        cursor: Option<&str>,
+    ) -> Result<reqwest::Response, CliError> {
+        let client = direct().read_timeout(SILENCE).build();
+        let client = client.map_err(|error| self.foreign(error.to_string()))?;
+        let request = self.request(&client, Method::GET, segments);
+        let mut request = request.query(query).header(ACCEPT, "text/event-stream");
+        if let Some(cursor) = cursor {
+            request = request.header("last-event-id", cursor);
+        }
+        let response = self.granted(request).await?;
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+            Ok(response)
+        } else {
+            Err(self.foreign("its answer is no stream of events".to_owned()))
+        }
+    }
+
+    fn request(
+        &self,
+        client: &reqwest::Client,
+        method: Method,
+        segments: &[&str],
+    ) -> reqwest::RequestBuilder {
         let mut url = self.base.clone();
         // Appending to an http URL always works: it has a path.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
-        let request = self.http.request(method, url);
+        let request = client.request(method, url);
         match &self.token {
             Some(token) => request.header(AUTHORIZATION, token.clone()),
             None => request,
@@ -201,20 +229,27 @@ impl Client {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, CliError> {
+        let response = self.granted(request).await?;
+        let body = response.bytes().await.map_err(|error| self.failed(&error))?;
+        serde_json::from_slice(&body).map_err(|_| self.foreign("its answer is no JSON".to_owned()))
+    }
+
+    /// The head of an answer that is no refusal.
+    async fn granted(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CliError> {
         let response = request.send().await.map_err(|error| self.failed(&error))?;
         let status = response.status();
-        let ours = response.headers().contains_key("x-pointsman-error");
-        let body = response.bytes().await.map_err(|error| self.failed(&error))?;
+        if status.is_success() {
+            return Ok(response);
+        }
         if status.as_u16() == 401 {
             return Err(CliError::TokenWanted { url: self.url.clone() });
         }
-        if !status.is_success() {
-            return Err(match serde_json::from_slice::<ErrorView>(&body) {
-                Ok(error) if ours => CliError::Refused { message: error.data.message },
-                _ => self.foreign(format!("it answers {status}")),
-            });
-        }
-        serde_json::from_slice(&body).map_err(|_| self.foreign("its answer is no JSON".to_owned()))
+        let ours = response.headers().contains_key("x-pointsman-error");
+        let body = response.bytes().await.map_err(|error| self.failed(&error))?;
+        Err(match serde_json::from_slice::<ErrorView>(&body) {
+            Ok(error) if ours => CliError::Refused { message: error.data.message },
+            _ => self.foreign(format!("it answers {status}")),
+        })
     }
 
     /// An answer as what it should be.
@@ -234,6 +269,11 @@ impl Client {
     fn foreign(&self, why: String) -> CliError {
         CliError::Foreign { url: self.url.clone(), why }
     }
+}
+
+/// Never through a proxy of the environment: the token is for the daemon alone.
+fn direct() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).connect_timeout(CONNECT)
 }
 
 fn bearer(token: &Secret) -> Result<HeaderValue, CliError> {

@@ -55,7 +55,7 @@ pub async fn run(args: &SessionsArgs, environment: &Environment) -> Result<(), C
 }
 
 /// A directory as the daemon knows it: whole. One that was typed whole is taken as it is.
-fn whole(directory: &str) -> String {
+pub(super) fn whole(directory: &str) -> String {
     let path = Path::new(directory);
     if path.is_absolute() {
         return directory.to_owned();

@@ -2,8 +2,8 @@
 //!
 //! Promises: linear time, since no byte is looked at twice; an event that lies within one chunk and has one data
 //! line is a slice of that chunk; an event above [`MAX_EVENT`] is skipped and counted, at a bounded cost of memory,
-//! and the next one is read as if nothing had been. Lines other than `data` carry nothing we use and are passed
-//! over. Leaves to others: what the data says, and how long a silence may last.
+//! and the next one is read as if nothing had been. Lines other than `data` and `id` carry nothing we use and are
+//! passed over. Leaves to others: what the data says, and how long a silence may last.
 
 use std::mem;
 
@@ -33,6 +33,8 @@ pub struct Decoder {
     line: BytesMut,
     /// The data of the event being read.
     data: Data,
+    /// The last id read: that of the event read last, or of one before it.
+    id: Option<Bytes>,
     /// The line being read is too long to be kept.
     line_dropped: bool,
     /// The event being read is too large to be kept.
@@ -108,6 +110,7 @@ impl Decoder {
             input: Bytes::new(),
             line: BytesMut::new(),
             data: Data::None,
+            id: None,
             line_dropped: false,
             event_dropped: false,
             after_return: false,
@@ -121,6 +124,11 @@ impl Decoder {
     pub fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.input.is_empty(), "events left untaken");
         self.input = chunk;
+    }
+
+    /// The id that a client would send to come back behind the event given last.
+    pub fn id(&self) -> Option<&[u8]> {
+        self.id.as_deref()
     }
 
     /// How many events were too large and have been skipped.
@@ -168,6 +176,10 @@ impl Decoder {
 
     /// Takes a line of the event in.
     fn read(&mut self, line: &Bytes) {
+        if let Some(id) = line.strip_prefix(b"id:") {
+            self.id = Some(line.slice_ref(id.strip_prefix(b" ").unwrap_or(id)));
+            return;
+        }
         let Some(rest) = line.strip_prefix(b"data") else { return };
         let value = match rest {
             [] => line.slice(line.len()..),

@@ -13,12 +13,14 @@ use http::{
 };
 use hyper::body::Incoming;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{
     address, page,
     prefixed::Prefixed,
     programs::{Ends, Programs},
+    socket,
     subscribe::{self, subscribe, subscribe_own},
 };
 use crate::{
@@ -94,6 +96,8 @@ pub struct Connection {
     pub forwarding: Forwarding,
     /// How its requests get to servers.
     pub forwarder: Arc<Forwarder>,
+    /// Where a connection is counted that became a socket.
+    pub tasks: TaskTracker,
 }
 
 /// What was decided, and the answer.
@@ -146,8 +150,8 @@ impl Dispatch {
             let fault = Fault::NoSuchMethod { method: parts.method, path: parts.uri.to_string() };
             return (Decision::Own, error::fault(&fault));
         }
-        if parts.uri.path() == subscribe::OWN {
-            return self.own_stream(&parts);
+        if let path @ (subscribe::OWN | socket::SOCKET) = parts.uri.path() {
+            return self.own_stream(path == socket::SOCKET, parts, connection);
         }
         if address::is_own(parts.uri.path()) && address::addressed(parts.uri.path()).is_none() {
             // These two are boxed so that the many that are forwarded do not carry their state around.
@@ -193,12 +197,17 @@ impl Dispatch {
         matches!(self.registry.find(&session), Found::In(_, Some(owner)) if owner.evidence.owns())
     }
 
-    fn own_stream(&self, parts: &Parts) -> Answer {
+    fn own_stream(&self, as_socket: bool, parts: Parts, connection: &Connection) -> Answer {
         if parts.method != Method::GET {
-            let fault = Fault::NoSuchMethod { method: parts.method.clone(), path: subscribe::OWN.to_owned() };
+            let fault = Fault::NoSuchMethod { method: parts.method, path: parts.uri.path().to_owned() };
             return (Decision::Own, error::fault(&fault));
         }
-        (Decision::Stream, subscribe_own(parts, &self.hub, &self.registry.servers))
+        let answer = if as_socket {
+            socket::open(parts, &self.hub, &self.registry, &connection.tasks)
+        } else {
+            subscribe_own(&parts, &self.hub, &self.registry.servers)
+        };
+        (Decision::Stream, answer)
     }
 
     async fn own(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {

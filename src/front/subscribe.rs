@@ -1,9 +1,11 @@
 //! From a request for a stream of events to what its subscriber is to see.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
+use thiserror::Error;
 
+pub(super) use crate::proxy::named::pairs;
 use crate::{
     api::error::{self, Fault},
     events::{
@@ -65,11 +67,14 @@ pub(super) async fn subscribe(
 
 /// Our own stream.
 pub(super) fn subscribe_own(request: &Parts, hub: &Hub, servers: &Servers) -> Response<AnswerBody> {
-    let servers = servers.now();
-    let filter = match filter(request.uri.query().unwrap_or_default(), &servers) {
-        Ok(filter) => filter,
-        Err(refused) => return *refused,
-    };
+    match filter(pairs(request.uri.query().unwrap_or_default()), &servers.now()) {
+        Ok(filter) => answer(request, join_own(filter, cursor(request), hub, servers)),
+        Err(unmet) => unmet.response(),
+    }
+}
+
+/// What our own stream tells one who wants to hear of what `filter` lets through.
+pub(super) fn join_own(filter: Filter, cursor: Option<String>, hub: &Hub, servers: &Servers) -> Subscription {
     let view = View {
         shape: Shape::Own,
         directory: None,
@@ -78,31 +83,61 @@ pub(super) fn subscribe_own(request: &Parts, hub: &Hub, servers: &Servers) -> Re
         opened: None,
         filter: Arc::new(filter),
     };
+    let servers = servers.now();
     let present = servers.iter().map(|server| Present {
         id: server.id.0.clone(),
         url: server.address.url(),
         directory: server.directory.clone(),
         state: server.state.as_str(),
     });
-    let joining = Joining { cursor: cursor(request), servers: present.collect() };
-    answer(request, hub.join(view, joining))
+    hub.join(view, Joining { cursor, servers: present.collect() })
 }
 
-fn filter(query: &str, servers: &Snapshot) -> Result<Filter, Box<Response<AnswerBody>>> {
-    let invalid =
-        |error: InvalidFilter| Box::new(error::fault(&Fault::BadQuery { message: error.to_string() }));
+/// Why what somebody wants to hear of cannot be told.
+#[derive(Debug, Error)]
+pub(super) enum Unmet {
+    /// It makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] InvalidFilter),
+    /// It is about somebody who is not there.
+    #[error(transparent)]
+    Unknown(#[from] RouteError),
+}
+
+impl Unmet {
+    /// In one stable word.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "BadRequest",
+            Self::Unknown(_) => "ServerUnknownError",
+        }
+    }
+
+    /// As an answer.
+    pub(super) fn response(&self) -> Response<AnswerBody> {
+        match self {
+            Self::Invalid(invalid) => error::fault(&Fault::BadQuery { message: invalid.to_string() }),
+            Self::Unknown(unknown) => error::route_error(unknown),
+        }
+    }
+}
+
+/// The filter that parameters describe.
+pub(super) fn filter<'p>(
+    parameters: impl Iterator<Item = (Cow<'p, str>, Cow<'p, str>)>,
+    servers: &Snapshot,
+) -> Result<Filter, Unmet> {
     let mut filter = Filter::default();
-    for (key, value) in named::pairs(query) {
+    for (key, value) in parameters {
         if key != "server" {
-            filter.add(&key, &value).map_err(invalid)?;
+            filter.add(&key, &value)?;
             continue;
         }
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let Some(server) = servers.by_name(name) else {
-                let unknown = RouteError::UnknownServer { name: name.to_owned() };
-                return Err(Box::new(error::route_error(&unknown)));
+                return Err(RouteError::UnknownServer { name: name.to_owned() }.into());
             };
-            filter.add_server(server.id.0.clone()).map_err(invalid)?;
+            filter.add_server(server.id.0.clone())?;
         }
     }
     Ok(filter.in_order())
@@ -110,7 +145,7 @@ fn filter(query: &str, servers: &Snapshot) -> Result<Filter, Box<Response<Answer
 
 /// The id of the last event that the client has seen: as a browser sends it when it connects again, or in the query for
 /// who cannot set headers.
-fn cursor(request: &Parts) -> Option<String> {
+pub(super) fn cursor(request: &Parts) -> Option<String> {
     let header =
         request.headers.get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let query = || named::value(request.uri.query()?, &["last_event_id"]).map(std::borrow::Cow::into_owned);

@@ -39,13 +39,14 @@ impl Workers {
         Ok(Self { workers, _stop: stop.drop_guard() })
     }
 
-    /// Gives a client's connection to the worker that has the fewest.
-    pub fn give<F>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream, Arc<Forwarder>) -> F)
+    /// Gives a client's connection to the worker that has the fewest. Whatever outlives a connection that became
+    /// something else is counted with the others, as a task of the tracker.
+    pub fn give<F>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream, Arc<Forwarder>, TaskTracker) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         if let Some(worker) = self.workers.iter().min_by_key(|worker| worker.connections.len()) {
-            let serving = serve(stream, Arc::clone(&worker.forwarder));
+            let serving = serve(stream, Arc::clone(&worker.forwarder), worker.connections.clone());
             worker.connections.spawn_on(serving, &worker.runtime);
         }
     }

@@ -34,8 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["discovery", "domain", "guard", "machine", "metrics", "proxy", "registration", "registry", "spawn"],
     ),
     ("front", &["api", "domain", "events", "guard", "machine", "metrics", "opencode", "proxy", "registry"]),
-    // It makes sure of the daemon as a plugin does, before it tells the secret.
-    ("cli", &["api", "config", "domain", "plugin", "registration", "state_dir"]),
+    // It makes sure of the daemon as a plugin does, before it tells the secret. The tail reads our own streams as any
+    // client would, with the decoders that are there.
+    ("cli", &["api", "config", "domain", "events", "opencode", "plugin", "registration", "state_dir"]),
     (
         "app",
         &[

@@ -52,8 +52,10 @@ mod restart;
 mod routing;
 mod safety;
 mod second_interface;
+mod socket;
 mod streaming;
 mod streams;
 mod support;
 
 mod support_keeps_its_promises;
+mod tail;

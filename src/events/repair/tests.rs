@@ -146,7 +146,7 @@ fn part(text: &str, ended: bool) -> Value {
     json!({"id": "prt_0", "messageID": "msg_1_1", "sessionID": "ses_1", "text": text, "time": time})
 }
 
-fn with_part(part: Value) -> Found {
+fn with_part(part: &Value) -> Found {
     let info = json!({"id": "msg_1_1", "sessionID": "ses_1", "n": 0});
     let list = vec![json!({"info": info, "parts": [part]})];
     Found { messages: Some(Messages { list, is_whole: true }), ..Found::default() }
@@ -165,7 +165,7 @@ async fn a_text_is_replaced_by_what_goes_on_from_it_or_has_ended() {
         publish(&hub, 1, &Emitted::Message(1, 0));
         publish(&hub, 1, &Emitted::Part(1, 0, "a".into()));
         publish(&hub, 1, &Emitted::Delta(1, 0, true, "b".into()));
-        let changes = hub.shown(&id(1)).differences("ses_1", with_part(part(found, ended)), SINCE);
+        let changes = hub.shown(&id(1)).differences("ses_1", with_part(&part(found, ended)), SINCE);
         assert_eq!(changes.len(), usize::from(is_told), "{found}: {changes:?}");
     }
 }
@@ -176,7 +176,7 @@ async fn a_part_that_was_found_grows_only_after_it_was_told_whole() {
     let mut reader = Reader::new(&hub);
     publish(&hub, 1, &Emitted::Message(1, 0));
     let changes =
-        hub.shown(&id(1)).differences("ses_1", with_part(part("ab", false)), Since { ms: 0, ..SINCE });
+        hub.shown(&id(1)).differences("ses_1", with_part(&part("ab", false)), Since { ms: 0, ..SINCE });
     let [change] = &changes[..] else { panic!("{changes:?}") };
     let event = Decoder::new().decode(change.frame("/a", "p")).unwrap();
     assert!(hub.publish_found(&emitter(), event, hub.position()));

@@ -37,6 +37,17 @@ fn data_lines_are_joined_and_other_lines_passed_over() {
 }
 
 #[test]
+fn the_id_is_that_of_the_event_given_last_or_of_one_before_it() {
+    let mut decoder = Decoder::new();
+    decoder.push(Bytes::from_static(b"data: a\n\nid: 1\ndata: b\n\ndata: c\n\ndata: d\nid:2\n\nid: 3\n"));
+    let mut ids = Vec::new();
+    while decoder.next().is_some() {
+        ids.push(decoder.id().map(<[u8]>::to_vec));
+    }
+    assert_eq!(ids, [None, Some(b"1".to_vec()), Some(b"1".to_vec()), Some(b"2".to_vec())]);
+}
+
+#[test]
 fn every_way_to_end_a_line_is_understood() {
     for text in ["data: a\n\ndata: b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r"] {
         assert_eq!(events(&[text.as_bytes()]), ["a", "b"], "{text:?}");

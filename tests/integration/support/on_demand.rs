@@ -72,7 +72,8 @@ impl Workshop {
 
     /// The configuration of a daemon that starts the program, with `more` in its table.
     pub fn config(&self, more: &str) -> String {
-        let (work, program) = (self.root.join("work"), self.program());
+        let (work, program) =
+            (self.root.join("work").display().to_string(), self.program().display().to_string());
         format!("[spawn]\nenabled = true\ndirectories = [{work:?}]\ncommand = {program:?}\n{more}\n")
     }
 
@@ -132,10 +133,12 @@ fn option(line: &str, name: &str) -> String {
 
 #[tokio::test]
 async fn serves_until_it_is_ended() {
-    let Ok(line) = std::env::var(ROLE) else { return };
+    let Some(line) = std::env::var_os(ROLE) else { return };
+    let line = line.to_string_lossy();
     assert!(line.starts_with("serve --hostname 127.0.0.1 --port "), "{line}");
-    let password = std::env::var("OPENCODE_SERVER_PASSWORD").expect("it is given one");
-    assert!(!line.contains(&password) && std::env::vars().all(|(name, _)| !name.starts_with("POINTSMAN_")));
+    let password = std::env::var_os("OPENCODE_SERVER_PASSWORD").expect("it is given one");
+    let password = password.to_string_lossy();
+    assert!(!line.contains(&*password) && std::env::vars().all(|(name, _)| !name.starts_with("POINTSMAN_")));
     let directory = std::env::current_dir().expect("it has one").display().to_string();
     let store = FakeStore::new();
     let port = option(&line, "--port").parse().expect("a port");
