@@ -55,6 +55,8 @@ async fn every_example_is_one() {
             "Lease" => is::<wire::Lease>(example),
             "Viewer" => is::<wire::Viewer>(example),
             "Pin" => is::<wire::Pin>(example),
+            "Spawn" => is::<wire::Spawn>(example),
+            "SpawnedServer" => is::<wire::SpawnedServer>(example),
             "ErrorView" => is::<wire::ErrorView>(example),
             "ErrorData" => is::<wire::ErrorData>(example),
             unknown => panic!("{unknown} is not tried here"),
