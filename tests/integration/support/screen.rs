@@ -148,6 +148,21 @@ fn client(directory: &TempDir) -> Command {
     command
 }
 
+/// A terminal of OpenCode outlives its screen and then keeps a core busy. It is still tmux's child here, so the number
+/// is its own.
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let command = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let is_it = memchr::memmem::find(&command, b"opencode").is_some();
+        if let Some(pid) =
+            i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw).filter(|_| is_it)
+        {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 /// The same command once more: `Command` cannot be cloned.
 fn begin_again(command: &Command) -> Command {
     let mut again = Command::new(command.as_std().get_program());
