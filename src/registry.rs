@@ -182,6 +182,7 @@ impl Registry {
         self.servers.change(key, |server| server.store = store);
         let snapshot = self.servers.now();
         if snapshot.of_store(before).next().is_none() {
+            self.stores.give_up(before);
             for (session, claim) in self.sessions.rehome(before, store, &snapshot) {
                 if is_kept(claim.evidence)
                     && let (Some(kept), Some(server)) = (&self.kept, snapshot.get(claim.server))

@@ -5,6 +5,7 @@
 //! the map is touched again: what concerns a parent is read first and passed along.
 
 pub mod glance;
+mod moves;
 mod tally;
 mod upheaval;
 mod view;
@@ -13,7 +14,7 @@ use dashmap::{DashMap, mapref::entry::Entry};
 use foldhash::fast::RandomState;
 use thin_vec::ThinVec;
 
-use self::tally::Tally;
+use self::{moves::Moves, tally::Tally};
 use super::{names::Names, record::Record, servers::Snapshot};
 use crate::domain::{
     candidate,
@@ -71,6 +72,7 @@ pub struct Sessions {
     records: DashMap<SessionId, ThinVec<Record>, RandomState>,
     names: Names,
     tally: Tally,
+    moves: Moves,
 }
 
 impl Sessions {
@@ -180,7 +182,7 @@ impl Sessions {
         let (directory, project) = (self.names.number(&row.directory), self.names.number(&row.project));
         let known = self.with(&row.id, store, |_| ()).is_some();
         self.change(store, &row.id, |record| {
-            self.tally.listed(store, record.round, round);
+            self.tally.listed(record.store, record.round, round);
             record.round = record.round.max(round);
             if row.updated_ms >= record.updated_ms {
                 record.updated_ms = row.updated_ms;
@@ -205,6 +207,7 @@ impl Sessions {
     /// Forgets a session that its store no longer has.
     pub fn forget(&self, store: StoreKey, session: &SessionId) -> bool {
         let Entry::Occupied(mut entry) = self.records.entry(session.clone()) else { return false };
+        let store = self.moves.resolve(store);
         let records = entry.get_mut();
         let before = records.len();
         for record in records.iter().filter(|record| record.store == store) {
@@ -311,6 +314,7 @@ impl Sessions {
 
     fn with<T>(&self, session: &SessionId, store: StoreKey, read: impl FnOnce(&Record) -> T) -> Option<T> {
         let records = self.records.get(session)?;
+        let store = self.moves.resolve(store);
         records.iter().find(|record| record.store == store).map(read)
     }
 
@@ -319,6 +323,8 @@ impl Sessions {
             Some(records) => records,
             None => self.records.entry(session.clone()).or_default(),
         };
+        // Asked under the guard of the record: a store that moves is noted before its records move.
+        let store = self.moves.resolve(store);
         let place = records.iter().position(|record| record.store == store).unwrap_or_else(|| {
             records.reserve_exact(1);
             records.push(Record::new(store));
@@ -334,6 +340,7 @@ impl Sessions {
         change: impl FnOnce(&mut Record) -> T,
     ) -> Option<T> {
         let mut records = self.records.get_mut(session)?;
+        let store = self.moves.resolve(store);
         records.iter_mut().find(|record| record.store == store).map(change)
     }
 }

@@ -38,21 +38,37 @@ pub enum StoreIdentity {
 /// Gives each store a short key.
 #[derive(Debug, Default)]
 pub struct Stores {
-    keys: Mutex<HashMap<StoreIdentity, StoreKey>>,
+    keys: Mutex<Keys>,
+}
+
+#[derive(Debug, Default)]
+struct Keys {
+    known: HashMap<StoreIdentity, StoreKey>,
+    next: u32,
 }
 
 impl Stores {
-    /// The key of a store, the same for as long as this daemon runs.
+    /// The key of a store, the same for as long as this daemon runs or until it is given up.
     pub fn key(&self, identity: StoreIdentity) -> StoreKey {
         let mut keys = self.keys.lock();
-        let next = StoreKey(u32::try_from(keys.len()).unwrap_or(u32::MAX));
-        *keys.entry(identity).or_insert(next)
+        let Keys { known, next } = &mut *keys;
+        *known.entry(identity).or_insert_with(|| {
+            let key = StoreKey(*next);
+            *next = next.saturating_add(1);
+            key
+        })
+    }
+
+    /// Gives up a key whose store turned out to be another: what has its identity next, as another server at the same
+    /// address, is a store of its own.
+    pub fn give_up(&self, key: StoreKey) {
+        self.keys.lock().known.retain(|_, known| *known != key);
     }
 
     /// How people see a store: the same text for the same store, also across restarts of ours.
     pub fn label(&self, key: StoreKey) -> String {
         let keys = self.keys.lock();
-        let identity = keys.iter().find(|(_, known)| **known == key).map(|(identity, _)| identity);
+        let identity = keys.known.iter().find(|(_, known)| **known == key).map(|(identity, _)| identity);
         match identity {
             Some(StoreIdentity::File { device, inode }) => format!("file:{device:x}:{inode:x}"),
             Some(StoreIdentity::Told { host, home, state }) => format!("told:{host}:{home}:{state}"),

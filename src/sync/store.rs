@@ -155,7 +155,7 @@ impl StoreTask {
     /// One page of the walk through the whole list; `None` if it was not had. At the end of the list a new round begins.
     async fn page_of_all(&mut self) -> Option<Step> {
         let ask = self.walk.next();
-        let (server, asked_ms, page) = self.ask(ask).await?;
+        let (asked_ms, page) = self.ask(ask).await?;
         let step = self.walk.took(&page);
         for row in page.rows {
             if !self.is_current(&row, asked_ms) {
@@ -167,7 +167,6 @@ impl StoreTask {
                 self.shared.registry.sessions.row(self.store, &row, self.round);
             }
         }
-        self.follow(server);
         match step {
             Step::On => return Some(step),
             Step::Whole => {
@@ -188,14 +187,13 @@ impl StoreTask {
         let now_ms = self.shared.registry.clock.now_ms();
         let mut walk = Walk::new(Some(changes_since(self.newest_ms, now_ms)));
         loop {
-            let (server, asked_ms, page) = self.ask(walk.next()).await?;
+            let (asked_ms, page) = self.ask(walk.next()).await?;
             let step = walk.took(&page);
             for row in page.rows {
                 if self.is_current(&row, asked_ms) {
                     self.changed(row).await;
                 }
             }
-            self.follow(server);
             if step != Step::On {
                 return Some(());
             }
@@ -282,7 +280,6 @@ impl StoreTask {
             match agent(&self.shared.client, &server).exists(&session, now_ms).await {
                 Ok(Some(row)) => {
                     self.shared.registry.sessions.row(self.store, &row, self.round);
-                    self.follow(server.key);
                 }
                 Ok(None) => {
                     tracing::debug!(%session, store = self.store.0, "session is gone from its store");
@@ -297,8 +294,8 @@ impl StoreTask {
         }
     }
 
-    /// One page from one server; `None`, and in the log, if there is none. Returns also whom and when.
-    async fn ask(&mut self, ask: Ask) -> Option<(ServerKey, u64, Page)> {
+    /// One page from one server; `None`, and in the log, if there is none. Returns also when it was asked.
+    async fn ask(&mut self, ask: Ask) -> Option<(u64, Page)> {
         let server = self.server()?;
         let asked_ms = self.shared.registry.clock.now_ms();
         let agent = agent(&self.shared.client, &server);
@@ -309,7 +306,7 @@ impl StoreTask {
                 }
                 self.malformed = page.malformed;
                 self.shared.rows.fetch_add(page.rows.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                Some((server.key, asked_ms, page))
+                Some((asked_ms, page))
             }
             Err(error) => {
                 tracing::debug!(server = %server.id, %error, "no session list");
@@ -323,18 +320,6 @@ impl StoreTask {
     fn server(&self) -> Option<Arc<Server>> {
         let servers = self.shared.servers_of(self.store);
         servers.iter().find(|server| Some(server.key) != self.failed).or(servers.first()).cloned()
-    }
-
-    /// If a server turned out to belong to another store while it was asked, its rows follow it.
-    fn follow(&self, server: ServerKey) {
-        let registry = &self.shared.registry;
-        let servers = registry.servers.now();
-        if let Some(server) = servers.get(server)
-            && server.store != self.store
-            && servers.of_store(self.store).next().is_none()
-        {
-            registry.sessions.rehome(self.store, server.store, &servers);
-        }
     }
 
     async fn stamp_now(&mut self) -> Option<Stamp> {

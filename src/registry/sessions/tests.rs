@@ -8,6 +8,7 @@ use super::*;
 use crate::registry::{
     Registry,
     server::{Server, tests::server},
+    stores::StoreIdentity,
 };
 
 const STORE: StoreKey = StoreKey(7);
@@ -188,6 +189,26 @@ fn what_was_known_under_a_provisional_store_moves_along_and_merges() {
     // Who still holds the server as it was claims in the right store all the same.
     registry.claim(&late, &id("ses_3"), Evidence::Emitted);
     assert_eq!(registry.find(&id("ses_3")), Found::In(STORE, owner_by(late.key, Evidence::Emitted)));
+    // And a list that was on its way fills the right one.
+    registry.sessions.row(provisional, &row("ses_3", 6), 0);
+    registry.sessions.row(provisional, &row("ses_4", 6), 0);
+    assert_eq!(registry.find(&id("ses_3")), Found::In(STORE, owner_by(late.key, Evidence::Emitted)));
+    assert_eq!(registry.find(&id("ses_4")), Found::In(STORE, None));
+    assert!(registry.sessions.forget(provisional, &id("ses_4")));
+}
+
+#[test]
+fn the_next_server_at_an_address_whose_store_became_known_has_a_store_of_its_own() {
+    let registry = Registry::new(None);
+    let own = || registry.stores.key(StoreIdentity::Own { authority: "127.0.0.1:4096".into() });
+    let told = StoreIdentity::Told { host: "localhost".into(), home: "/home".into(), state: "/state".into() };
+    let (first, real) = (own(), registry.stores.key(told));
+    let a = registry.arrive(|key| server(key, "a", 4096, first)).unwrap();
+    registry.place(a.key, real);
+    let next = own();
+    assert!(next != first && next != real);
+    registry.sessions.row(next, &row("ses_1", 1), 0);
+    assert_eq!(registry.find(&id("ses_1")), Found::In(next, None));
 }
 
 #[test]

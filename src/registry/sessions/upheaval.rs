@@ -78,9 +78,11 @@ impl Sessions {
         busy
     }
 
-    /// Moves what is known under a provisional store to the real one, once that is known. Returns the claims of the
+    /// Moves what is known under a provisional store to the real one, once that is known, and what anybody still writes
+    /// there. Returns the claims of the
     /// sessions that were known in both: who spoke last may be another one now than each record thought.
     pub fn rehome(&self, from: StoreKey, to: StoreKey, servers: &Snapshot) -> Vec<(SessionId, Claim)> {
+        self.moves.note(from, to);
         let there: Vec<SessionId> = self
             .records
             .iter()
