@@ -29,7 +29,7 @@ use self::{
 use crate::{
     guard::{InstanceId, Peer, PeerUser},
     machine::Machine,
-    proxy::{forward::Forwarder, headers::Forwarding},
+    proxy::{forward::Forwarder, headers::Forwarding, one_write::OneWrite},
 };
 
 /// How long a client may take over the head of a request. Nobody who means it takes longer; who does not must not
@@ -121,7 +121,7 @@ impl Front {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
                 .max_header_size(MOST_HEAD)
-                .serve_connection(TokioIo::new(PlainWords::new(stream)), service)
+                .serve_connection(TokioIo::new(PlainWords::new(OneWrite::new(stream))), service)
                 .with_upgrades()
         );
         let ended = tokio::select! {

@@ -10,6 +10,7 @@ pub mod headers;
 pub mod learn;
 pub mod merge;
 pub mod named;
+pub mod one_write;
 pub mod prefix;
 pub mod route;
 pub mod router;

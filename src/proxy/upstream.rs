@@ -20,7 +20,10 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::body::{RequestBody, UpstreamBody};
+use super::{
+    body::{RequestBody, UpstreamBody},
+    one_write::OneWrite,
+};
 use crate::registry::server::{Credentials, Server};
 
 /// How long an idle connection is used again. Shorter than any server of this kind keeps one open, so that a request
@@ -167,7 +170,7 @@ impl Upstream {
             })?
             .map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
-        let made = http1::handshake(TokioIo::new(stream)).await;
+        let made = http1::handshake(TokioIo::new(OneWrite::new(stream))).await;
         let (sender, connection) = made.map_err(|error| failed(io::Error::other(error)))?;
         // Ends with the connection; what goes wrong on it is told to whoever waits for the answer.
         tokio::spawn(connection.with_upgrades());

@@ -1,20 +1,21 @@
 //! Every session we know, with its claims: the table that routing reads.
 //!
-//! A sharded map with one entry for each session id; an entry holds one record for each store that has the id, nearly
-//! always one. The owner is resolved when claims change and only read by requests. No guard of the map is held while
-//! the map is touched again: what concerns a parent is read first and passed along.
+//! One entry for each session id, which holds one record for each store that has the id, nearly always one. The owner is
+//! resolved when claims change and only read by requests. No part of the table is locked while the table is touched
+//! again: what concerns a parent is read first and passed along.
 
 pub mod glance;
 mod moves;
+mod table;
 mod tally;
 mod upheaval;
 mod view;
 
-use dashmap::{DashMap, mapref::entry::Entry};
-use foldhash::fast::RandomState;
-use thin_vec::ThinVec;
-
-use self::{moves::Moves, tally::Tally};
+use self::{
+    moves::Moves,
+    table::{Table, Values},
+    tally::Tally,
+};
 use super::{names::Names, record::Record, servers::Snapshot};
 use crate::domain::{
     candidate,
@@ -69,7 +70,7 @@ pub struct Known {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    records: DashMap<SessionId, ThinVec<Record>, RandomState>,
+    records: Table<Record>,
     names: Names,
     tally: Tally,
     moves: Moves,
@@ -78,23 +79,25 @@ pub struct Sessions {
 impl Sessions {
     /// Who has this session. Runs on every request.
     pub fn find(&self, session: &SessionId, servers: &Snapshot) -> Found {
-        let parent = {
-            let Some(records) = self.records.get(session) else { return Found::Unknown };
-            let record = match records.as_slice() {
-                [record] => record,
-                several => return Found::InSeveral(several.iter().map(|record| record.store).collect()),
+        let settled = |records: &[Record]| {
+            let [record] = records else {
+                return Ok(Found::InSeveral(records.iter().map(|record| record.store).collect()));
             };
             match (&record.owner, &record.parent) {
                 (Some(owner), _) if owner.evidence > Evidence::Inherited && servers.lives(owner.server) => {
-                    return Found::In(record.store, Some(*owner));
+                    Ok(Found::In(record.store, Some(*owner)))
                 }
                 (owner, None) if owner.is_none_or(|owner| servers.lives(owner.server)) => {
-                    return Found::In(record.store, *owner);
+                    Ok(Found::In(record.store, *owner))
                 }
-                _ => record.store,
+                _ => Err(record.store),
             }
         };
-        Found::In(parent, self.owner_in(session, parent, servers))
+        match self.records.read(session, settled) {
+            None => Found::Unknown,
+            Some(Ok(found)) => found,
+            Some(Err(store)) => Found::In(store, self.owner_in(session, store, servers)),
+        }
     }
 
     /// The owner of a session in one store, its parents asked where its own evidence is weaker than theirs.
@@ -206,27 +209,23 @@ impl Sessions {
 
     /// Forgets a session that its store no longer has.
     pub fn forget(&self, store: StoreKey, session: &SessionId) -> bool {
-        let Entry::Occupied(mut entry) = self.records.entry(session.clone()) else { return false };
-        let store = self.moves.resolve(store);
-        let records = entry.get_mut();
-        let before = records.len();
-        for record in records.iter().filter(|record| record.store == store) {
-            self.tally.forgotten(store, record.round);
-        }
-        records.retain(|record| record.store != store);
-        let forgotten = records.len() < before;
-        if records.is_empty() {
-            entry.remove();
-        }
-        forgotten
+        self.records
+            .change_known(session, |records| {
+                let store = self.moves.resolve(store);
+                let before = records.len();
+                for record in records.iter().filter(|record| record.store == store) {
+                    self.tally.forgotten(store, record.round);
+                }
+                records.retain(|record| record.store != store);
+                records.len() < before
+            })
+            .unwrap_or(false)
     }
 
     /// Everything known of a session, once for each store that has it.
     pub fn describe(&self, session: &SessionId, servers: &Snapshot) -> Vec<Known> {
-        let stores: Vec<StoreKey> = match self.records.get(session) {
-            Some(records) => records.iter().map(|record| record.store).collect(),
-            None => return Vec::new(),
-        };
+        let stores = |records: &[Record]| records.iter().map(|record| record.store).collect::<Vec<_>>();
+        let stores = self.records.read(session, stores).unwrap_or_default();
         stores
             .into_iter()
             .filter_map(|store| {
@@ -242,12 +241,12 @@ impl Sessions {
         &self,
         mut visit: impl FnMut(&SessionId, StoreKey, Option<Owner>, u64, &dyn Fn() -> Known),
     ) {
-        for entry in &self.records {
-            for record in entry.value() {
-                let known = || self.known(entry.key(), record);
-                visit(entry.key(), record.store, record.owner, record.updated_ms, &known);
+        self.records.for_each(|session, records| {
+            for record in records {
+                let known = || self.known(session, record);
+                visit(session, record.store, record.owner, record.updated_ms, &known);
             }
-        }
+        });
     }
 
     /// How many sessions are known.
@@ -257,7 +256,7 @@ impl Sessions {
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.len() == 0
     }
 
     /// The server for a session that nobody claims: chosen once among the servers of its store, by a rule that always
@@ -286,12 +285,12 @@ impl Sessions {
             return Vec::new();
         }
         let mut missing = Vec::new();
-        for entry in &self.records {
+        self.records.for_each(|session, records| {
             let unseen = |record: &Record| record.store == store && (1..round).contains(&record.round);
-            if entry.value().iter().any(unseen) {
-                missing.push(entry.key().clone());
+            if records.iter().any(unseen) {
+                missing.push(session.clone());
             }
-        }
+        });
         missing
     }
 
@@ -313,24 +312,23 @@ impl Sessions {
     }
 
     fn with<T>(&self, session: &SessionId, store: StoreKey, read: impl FnOnce(&Record) -> T) -> Option<T> {
-        let records = self.records.get(session)?;
-        let store = self.moves.resolve(store);
-        records.iter().find(|record| record.store == store).map(read)
+        let read = |records: &[Record]| {
+            let store = self.moves.resolve(store);
+            records.iter().find(|record| record.store == store).map(read)
+        };
+        self.records.read(session, read)?
     }
 
     fn change<T>(&self, store: StoreKey, session: &SessionId, change: impl FnOnce(&mut Record) -> T) -> T {
-        let mut records = match self.records.get_mut(session) {
-            Some(records) => records,
-            None => self.records.entry(session.clone()).or_default(),
-        };
-        // Asked under the guard of the record: a store that moves is noted before its records move.
-        let store = self.moves.resolve(store);
-        let place = records.iter().position(|record| record.store == store).unwrap_or_else(|| {
-            records.reserve_exact(1);
-            records.push(Record::new(store));
-            records.len() - 1
-        });
-        change(&mut records[place])
+        self.records.change(session, |records| {
+            // Asked while the record is locked: a store that moves is noted before its records move.
+            let store = self.moves.resolve(store);
+            let place = records.iter().position(|record| record.store == store).unwrap_or_else(|| {
+                records.push(Record::new(store));
+                records.len() - 1
+            });
+            change(&mut records[place])
+        })
     }
 
     fn change_known<T>(
@@ -339,9 +337,11 @@ impl Sessions {
         session: &SessionId,
         change: impl FnOnce(&mut Record) -> T,
     ) -> Option<T> {
-        let mut records = self.records.get_mut(session)?;
-        let store = self.moves.resolve(store);
-        records.iter_mut().find(|record| record.store == store).map(change)
+        let change = |records: &mut Values<Record>| {
+            let store = self.moves.resolve(store);
+            records.iter_mut().find(|record| record.store == store).map(change)
+        };
+        self.records.change_known(session, change)?
     }
 }
 

@@ -53,10 +53,10 @@ impl Sessions {
     /// Visits every session, one in two stores twice, in no particular order. A part of the map is locked for
     /// writers meanwhile: `visit` must be short and must not touch the map.
     pub fn glance(&self, mut visit: impl FnMut(Glance<'_>)) {
-        for entry in &self.records {
-            for record in entry.value() {
-                visit(Glance { id: entry.key(), record, names: &self.names });
+        self.records.for_each(|id, records| {
+            for record in records {
+                visit(Glance { id, record, names: &self.names });
             }
-        }
+        });
     }
 }

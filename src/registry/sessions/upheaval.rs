@@ -20,17 +20,14 @@ impl Sessions {
         servers: &Snapshot,
     ) -> Vec<(SessionId, StoreKey, Option<Owner>, Option<Owner>)> {
         let mut moves = Vec::new();
-        for mut entry in self.records.iter_mut() {
-            let (session, records) = entry.pair_mut();
-            for record in records.iter_mut() {
-                if record.claims.iter().any(|claim| claim.server == server) {
-                    let before = record.settle(servers);
-                    if let Some((from, to)) = moved(before, record.owner) {
-                        moves.push((session.clone(), record.store, from, to));
-                    }
+        self.records.for_each_mut(|session, record| {
+            if record.claims.iter().any(|claim| claim.server == server) {
+                let before = record.settle(servers);
+                if let Some((from, to)) = moved(before, record.owner) {
+                    moves.push((session.clone(), record.store, from, to));
                 }
             }
-        }
+        });
         moves
     }
 
@@ -39,42 +36,39 @@ impl Sessions {
     /// claims, and since when.
     pub fn succeed(&self, gone: ServerKey, heir: &Server, servers: &Snapshot) -> Vec<(SessionId, u64)> {
         let mut succeeded = Vec::new();
-        for mut entry in self.records.iter_mut() {
-            let (session, records) = entry.pair_mut();
-            for record in records.iter_mut().filter(|record| record.store == heir.store) {
-                let owned =
-                    record.claims.iter().filter(|claim| claim.server == gone && claim.evidence.owns());
-                if let Some(at_ms) = owned.map(|claim| claim.at_ms).max() {
-                    record.claims.assert(Claim { server: heir.key, evidence: Evidence::Succeeded, at_ms });
-                    record.settle(servers);
-                    succeeded.push((session.clone(), at_ms));
-                }
+        self.records.for_each_mut(|session, record| {
+            if record.store != heir.store {
+                return;
             }
-        }
+            let owned = record.claims.iter().filter(|claim| claim.server == gone && claim.evidence.owns());
+            if let Some(at_ms) = owned.map(|claim| claim.at_ms).max() {
+                record.claims.assert(Claim { server: heir.key, evidence: Evidence::Succeeded, at_ms });
+                record.settle(servers);
+                succeeded.push((session.clone(), at_ms));
+            }
+        });
         succeeded
     }
 
     /// Drops the claims of servers that will not come back.
     pub fn drop_claims(&self, gone: &[ServerKey], servers: &Snapshot) {
-        for mut entry in self.records.iter_mut() {
-            for record in entry.value_mut().iter_mut() {
-                if record.claims.keep(|claim| !gone.contains(&claim.server)) {
-                    record.settle(servers);
-                }
+        self.records.for_each_mut(|_, record| {
+            if record.claims.keep(|claim| !gone.contains(&claim.server)) {
+                record.settle(servers);
             }
-        }
+        });
     }
 
     /// The sessions that `server` has said it is busy with.
     pub fn busy_on(&self, server: ServerKey) -> Vec<(SessionId, StoreKey)> {
         let mut busy = Vec::new();
-        for entry in &self.records {
-            for record in entry.value() {
+        self.records.for_each(|session, records| {
+            for record in records {
                 if record.claims.held_since(server, Evidence::Busy).is_some() {
-                    busy.push((entry.key().clone(), record.store));
+                    busy.push((session.clone(), record.store));
                 }
             }
-        }
+        });
         busy
     }
 
@@ -83,31 +77,32 @@ impl Sessions {
     /// sessions that were known in both: who spoke last may be another one now than each record thought.
     pub fn rehome(&self, from: StoreKey, to: StoreKey, servers: &Snapshot) -> Vec<(SessionId, Claim)> {
         self.moves.note(from, to);
-        let there: Vec<SessionId> = self
-            .records
-            .iter()
-            .filter(|entry| entry.value().iter().any(|record| record.store == from))
-            .map(|entry| entry.key().clone())
-            .collect();
+        let mut there = Vec::new();
+        self.records.for_each(|session, records| {
+            if records.iter().any(|record| record.store == from) {
+                there.push(session.clone());
+            }
+        });
         let mut merged = Vec::new();
         for session in there {
-            let Some(mut records) = self.records.get_mut(&session) else { continue };
-            let Some(place) = records.iter().position(|record| record.store == from) else { continue };
-            let mut moving = records.remove(place);
-            self.tally.forgotten(from, moving.round);
-            match records.iter_mut().find(|record| record.store == to) {
-                Some(record) => {
-                    self.tally.listed(to, record.round, moving.round);
-                    record.merge(moving);
-                    record.settle(servers);
-                    merged.extend(record.claims.iter().map(|claim| (session.clone(), *claim)));
+            self.records.change_known(&session, |records| {
+                let Some(place) = records.iter().position(|record| record.store == from) else { return };
+                let mut moving = records.remove(place);
+                self.tally.forgotten(from, moving.round);
+                match records.iter_mut().find(|record| record.store == to) {
+                    Some(record) => {
+                        self.tally.listed(to, record.round, moving.round);
+                        record.merge(moving);
+                        record.settle(servers);
+                        merged.extend(record.claims.iter().map(|claim| (session.clone(), *claim)));
+                    }
+                    None => {
+                        self.tally.listed(to, 0, moving.round);
+                        moving.store = to;
+                        records.push(moving);
+                    }
                 }
-                None => {
-                    self.tally.listed(to, 0, moving.round);
-                    moving.store = to;
-                    records.push(moving);
-                }
-            }
+            });
         }
         merged
     }
