@@ -53,7 +53,7 @@ use crate::{
     metrics::{CatalogueCensus, Census, Metrics},
     opencode::client::{AgentClient, AskError},
     proxy::{
-        catalogue::Catalogue,
+        catalogue::{Catalogue, MOST_KEPT},
         forward::Forwarder,
         merge,
         router::{Router, Scout, UnreachableOwner},
@@ -156,7 +156,7 @@ impl App {
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let instance = InstanceId::draw();
-        let registry = Arc::new(Registry::new(Some(kept)));
+        let registry = Arc::new(Registry::new(Some(kept)).keeping_titles(config.routing.titles));
         let merged = Merged::open(&config, state_dir.path())?;
         let hub = merged.hub.clone();
         let tickets = Arc::new(Tickets::default());
@@ -376,6 +376,7 @@ fn census(
             stalled: count(State::Stalled),
             locked: count(State::Locked),
             sessions: registry.sessions.len() as u64,
+            titles: registry.sessions.titles(),
             stores: stores.len() as u64,
             subscribers: hubs.iter().map(Hub::subscribers).sum::<usize>() as u64,
             catalogue: CatalogueCensus {
@@ -386,6 +387,7 @@ fn census(
                 saved_bytes: read.saved_bytes,
                 drops: read.drops,
                 kept_bytes: read.kept_bytes,
+                limit_bytes: MOST_KEPT,
             },
             journal,
             spawned: spawning.census(),

@@ -102,6 +102,11 @@ impl Registry {
         }
     }
 
+    /// The same, with no more than about so many titles of sessions.
+    pub fn keeping_titles(self, most: usize) -> Self {
+        Self { sessions: self.sessions.keeping_titles(most), ..self }
+    }
+
     /// A process runs that will be the server called `id` once it answers.
     pub fn expect(&self, id: ServerId) {
         self.expected.lock().insert(id);

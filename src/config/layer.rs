@@ -37,7 +37,7 @@ enum Shape {
 }
 
 /// Every key an environment variable can give. Names and passwords of single servers are for the file alone.
-const VARIABLES: [(&str, Shape); 34] = [
+const VARIABLES: [(&str, Shape); 35] = [
     ("listen", Shape::Text),
     ("base_path", Shape::Text),
     ("state_dir", Shape::Text),
@@ -55,6 +55,7 @@ const VARIABLES: [(&str, Shape); 34] = [
     ("connect_timeout", Shape::Text),
     ("merge_deadline", Shape::Text),
     ("catalogue_ttl", Shape::Text),
+    ("titles", Shape::Number),
     ("log", Shape::Text),
     ("journal.persist", Shape::Bool),
     ("journal.bytes", Shape::Text),

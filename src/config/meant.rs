@@ -25,6 +25,8 @@ const MERGE_DEADLINE: &str = "2s";
 /// Changes are noticed by themselves; this bounds how long one goes unseen that nothing tells of. A person who starts
 /// several clients does so within half a minute.
 const CATALOGUE_TTL: &str = "30s";
+/// Ten years of a busy person's sessions, in less than 10 MB.
+const TITLES: u32 = 100_000;
 /// A day of what one person's agents say in all but the busiest times.
 const JOURNAL_BYTES: &str = "256MiB";
 /// Who closed the lid in the evening comes back in the morning.
@@ -157,6 +159,8 @@ pub struct Routing {
     pub merge_deadline: Duration,
     /// How long an answer of the catalogue (providers, models, agents, commands) is kept; nought: not at all.
     pub catalogue_ttl: Duration,
+    /// Of about how many sessions the titles are kept.
+    pub titles: usize,
 }
 
 /// What happens to a turn for a session whose owner is known to run and cannot be reached.
@@ -258,6 +262,7 @@ impl Config {
                     "1m",
                 )?,
                 catalogue_ttl: duration("catalogue_ttl", written.catalogue_ttl, CATALOGUE_TTL, "0s", "10m")?,
+                titles: written.titles.unwrap_or(TITLES) as usize,
             },
             journal: Journal {
                 persist: journal.persist.unwrap_or(true),

@@ -102,6 +102,7 @@ fn every_key_can_come_from_the_environment() {
         .with("POINTSMAN_MERGE_DEADLINE", "1s")
         .with("POINTSMAN_CATALOGUE_TTL", "0s")
         .with("POINTSMAN_LOG", "pointsman=debug")
+        .with("POINTSMAN_TITLES", "5000")
         .with("POINTSMAN_JOURNAL_PERSIST", "false")
         .with("POINTSMAN_JOURNAL_BYTES", "64MiB")
         .with("POINTSMAN_JOURNAL_AGE", "2h")
@@ -116,7 +117,7 @@ fn every_key_can_come_from_the_environment() {
         .with("POINTSMAN_SERVER", "http://127.0.0.1:4096,http://127.0.0.1:4097")
         .with("POINTSMAN_URL", "http://127.0.0.1:4747");
     let config = Config::load(&ServeArgs::default(), &environment).unwrap();
-    assert_eq!(config.routing.catalogue_ttl, Duration::ZERO);
+    assert_eq!((config.routing.catalogue_ttl, config.routing.titles), (Duration::ZERO, 5000));
     let journal = Journal { persist: false, bytes: 64 << 20, age: Duration::from_hours(2) };
     assert_eq!(config.journal, journal);
     let spawn = config.spawn.unwrap();

@@ -26,6 +26,7 @@ pub struct Written {
     pub connect_timeout: Option<String>,
     pub merge_deadline: Option<String>,
     pub catalogue_ttl: Option<String>,
+    pub titles: Option<u32>,
     pub log: Option<String>,
     pub journal: Option<WrittenJournal>,
     pub catch_up: Option<WrittenCatchUp>,

@@ -20,6 +20,8 @@ pub struct Census {
     pub locked: u64,
     /// Known sessions.
     pub sessions: u64,
+    /// Sessions whose titles are kept, and of how many they may be.
+    pub titles: (usize, usize),
     /// Stores of the known servers.
     pub stores: u64,
     /// Open event streams of clients.
@@ -85,6 +87,8 @@ pub struct CatalogueCensus {
     pub drops: u64,
     /// Bytes kept now.
     pub kept_bytes: u64,
+    /// Their bound.
+    pub limit_bytes: u64,
 }
 
 /// Takes a census at every scrape.
@@ -112,6 +116,8 @@ impl Collector for Survey {
         }
         for (name, help, count) in [
             ("sessions", "Known sessions", census.sessions),
+            ("session_titles", "Sessions whose titles are kept", census.titles.0 as u64),
+            ("session_titles_limit", "Of how many they may be", census.titles.1 as u64),
             ("stores", "Stores of the known servers", census.stores),
             ("subscribers", "Open event streams of clients", census.subscribers),
         ] {
@@ -190,10 +196,14 @@ impl CatalogueCensus {
             let encoder = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
             ConstCounter::new(count).encode(encoder)?;
         }
-        let help = "Bytes of answers that are kept";
-        let kept =
-            encoder.encode_descriptor("catalogue_kept", help, Some(&Unit::Bytes), MetricType::Gauge)?;
-        gauge(self.kept_bytes).encode(kept)
+        for (name, help, count) in [
+            ("catalogue_kept", "Bytes of answers that are kept", self.kept_bytes),
+            ("catalogue_limit", "How many there may be", self.limit_bytes),
+        ] {
+            let encoder = encoder.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Gauge)?;
+            gauge(count).encode(encoder)?;
+        }
+        Ok(())
     }
 }
 

@@ -63,7 +63,7 @@ use crate::{
 
 /// How much is kept at most. The largest answer, of all providers, is 0.4 MB compressed; this holds it for some
 /// hundred directories.
-const MOST_KEPT: u64 = 64 * 1024 * 1024;
+pub const MOST_KEPT: u64 = 64 * 1024 * 1024;
 
 /// The largest answer that is read whole. Five times the largest seen, and that uncompressed.
 const MOST_READ: usize = 32 * 1024 * 1024;

@@ -41,8 +41,9 @@ impl Record {
         }
     }
 
-    /// Takes over what another record of the same session says. The owner is as it was until settled.
-    pub(super) fn merge(&mut self, other: Self) {
+    /// Takes over what another record of the same session says. The owner is as it was until settled. Returns the title
+    /// that is not kept.
+    pub(super) fn merge(&mut self, mut other: Self) -> Box<str> {
         for claim in other.claims.iter() {
             self.claims.assert(*claim);
         }
@@ -51,9 +52,10 @@ impl Record {
             self.updated_ms = other.updated_ms;
             self.directory = other.directory;
             self.project = other.project;
-            self.title = other.title;
+            std::mem::swap(&mut self.title, &mut other.title);
             self.parent = other.parent;
         }
+        other.title
     }
 
     /// Computes the owner anew. Returns the one before.

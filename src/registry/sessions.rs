@@ -8,6 +8,7 @@ pub mod glance;
 mod moves;
 mod table;
 mod tally;
+mod titles;
 mod upheaval;
 mod view;
 
@@ -15,6 +16,7 @@ use self::{
     moves::Moves,
     table::{Table, Values},
     tally::Tally,
+    titles::Titles,
 };
 use super::{names::Names, record::Record, servers::Snapshot};
 use crate::domain::{
@@ -74,6 +76,7 @@ pub struct Sessions {
     names: Names,
     tally: Tally,
     moves: Moves,
+    titles: Titles,
 }
 
 impl Sessions {
@@ -192,12 +195,40 @@ impl Sessions {
                 record.directory = directory;
                 record.project = project;
                 record.parent = row.parent.clone().map(Box::new);
-                if *record.title != *row.title {
-                    record.title = Box::from(&*row.title);
-                }
+                self.titles.put(&mut record.title, &row.title, row.updated_ms);
             }
         });
         !known
+    }
+
+    /// The same, with the titles kept of no more than about `most` sessions: those that changed last.
+    pub fn keeping_titles(self, most: usize) -> Self {
+        Self { titles: Titles::new(most), ..self }
+    }
+
+    /// How many titles are kept, and how many may be.
+    pub fn titles(&self) -> (usize, usize) {
+        self.titles.kept()
+    }
+
+    /// Takes titles out if there are too many. Walks over all sessions then, so it is nothing for a thread that
+    /// requests wait for.
+    pub fn drop_old_titles(&self) {
+        if !self.titles.are_too_many() {
+            return;
+        }
+        let mut changes = Vec::new();
+        self.records.for_each(|_, records| {
+            changes.extend(
+                records.iter().filter(|record| !record.title.is_empty()).map(|record| record.updated_ms),
+            );
+        });
+        let since_ms = self.titles.draw_line(changes);
+        self.records.for_each_mut(|_, record| {
+            if record.updated_ms < since_ms {
+                self.titles.put(&mut record.title, "", record.updated_ms);
+            }
+        });
     }
 
     /// The last known change of a session, in milliseconds since 1970 by its server's clock, and its project.
@@ -215,6 +246,7 @@ impl Sessions {
                 let before = records.len();
                 for record in records.iter().filter(|record| record.store == store) {
                     self.tally.forgotten(store, record.round);
+                    self.titles.forgotten(&record.title);
                 }
                 records.retain(|record| record.store != store);
                 records.len() < before

@@ -167,6 +167,7 @@ impl StoreTask {
                 self.shared.registry.sessions.row(self.store, &row, self.round);
             }
         }
+        self.shared.registry.sessions.drop_old_titles();
         match step {
             Step::On => return Some(step),
             Step::Whole => {

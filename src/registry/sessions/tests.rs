@@ -250,3 +250,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_titles_of_those_that_changed_last_are_kept_and_all_are_routed() {
+    let registry = Registry::new(None).keeping_titles(8);
+    for number in 0..16 {
+        registry.sessions.row(STORE, &row(&format!("ses_{number}"), number), 1);
+    }
+    registry.sessions.drop_old_titles();
+    assert_eq!(registry.sessions.titles(), (8, 8));
+    // The next round of the list shows the old ones again.
+    for number in 0..16 {
+        registry.sessions.row(STORE, &row(&format!("ses_{number}"), number), 2);
+    }
+    assert_eq!(registry.sessions.titles(), (8, 8));
+    let title = |session: &str| {
+        registry.sessions.describe(&id(session), &registry.servers.now())[0].row.title.to_string()
+    };
+    assert_eq!((title("ses_7"), title("ses_8")), (String::new(), "as of 8".to_owned()));
+    registry.sessions.row(STORE, &row("ses_7", 99), 2);
+    assert_eq!(title("ses_7"), "as of 99");
+    for number in 0..16 {
+        assert_eq!(registry.find(&id(&format!("ses_{number}"))), Found::In(STORE, None));
+        assert!(registry.sessions.forget(STORE, &id(&format!("ses_{number}"))));
+    }
+    assert_eq!(registry.sessions.titles(), (0, 8));
+}

@@ -92,7 +92,8 @@ impl Sessions {
                 match records.iter_mut().find(|record| record.store == to) {
                     Some(record) => {
                         self.tally.listed(to, record.round, moving.round);
-                        record.merge(moving);
+                        let outdone = record.merge(moving);
+                        self.titles.forgotten(&outdone);
                         record.settle(servers);
                         merged.extend(record.claims.iter().map(|claim| (session.clone(), *claim)));
                     }
