@@ -340,7 +340,6 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
             () = stop.cancelled() => return,
             alive = changes.changed() => if alive.is_err() { return },
             _ = tick.tick() => {
-                front.workers.tidy();
                 asking.tidy();
                 dispatch.catalogue.tidy();
                 dispatch.hub.tidy();

@@ -72,7 +72,7 @@ pub(crate) fn haproxy(servers: &Servers, directory: &Path) -> Option<Program> {
 
 fn start(name: &'static str, address: SocketAddr, command: &mut Command) -> Option<Program> {
     let child = command.stdout(Stdio::null()).spawn().ok()?;
-    Some(Program::answering(name, address, child, "/global/health"))
+    Some(Program::started(name, address, child).once_answering("/global/health"))
 }
 
 fn free_address() -> SocketAddr {

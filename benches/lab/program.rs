@@ -31,6 +31,11 @@ pub(crate) struct Program {
 impl Program {
     /// Our own daemon in front of `servers`, with its state in `directory`, looking around every second.
     pub(crate) fn pointsman(servers: &Servers, directory: &Path) -> Self {
+        Self::pointsman_listening(servers, directory).once_answering("/readyz")
+    }
+
+    /// The same, as soon as it listens.
+    pub(crate) fn pointsman_listening(servers: &Servers, directory: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--no-scan", "--log", "warn", "--state-dir"]);
         command.arg(directory.join("state"));
@@ -41,18 +46,32 @@ impl Program {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("http://").next().unwrap().parse().unwrap();
-        Self::answering("pointsman", address, child, "/readyz")
+        Self::started("pointsman", address, child)
     }
 
-    /// A program that has been started, once it answers `path`.
-    pub(crate) fn answering(name: &'static str, address: SocketAddr, child: Child, path: &str) -> Self {
-        let program = Self { name, address, child };
+    /// A program that has been started.
+    pub(crate) fn started(name: &'static str, address: SocketAddr, child: Child) -> Self {
+        Self { name, address, child }
+    }
+
+    /// The same, once it answers `path`.
+    pub(crate) fn once_answering(self, path: &str) -> Self {
         let until = Instant::now() + START;
-        while !answers(program.address, path) {
-            assert!(Instant::now() < until, "{} does not answer", program.name);
+        while self.get(path).is_none_or(|answer| !answer.starts_with("HTTP/1.1 200")) {
+            assert!(Instant::now() < until, "{} does not answer", self.name);
             thread::sleep(Duration::from_millis(50));
         }
-        program
+        self
+    }
+
+    /// The whole answer, head included, to a read on a connection of its own. `None` if none came.
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        stream.write_all(request.as_bytes()).ok()?;
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
     }
 
     /// Processor time so far, of this process and its children.
@@ -88,13 +107,4 @@ fn ticks(pid: u32) -> Duration {
     // The name may hold spaces; behind its bracket user and system time are the twelfth and thirteenth field.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     TICK * fields.filter_map(|ticks| ticks.parse::<u32>().ok()).sum()
-}
-
-fn answers(address: SocketAddr, path: &str) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else { return false };
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    let mut answer = String::new();
-    stream.write_all(request.as_bytes()).is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.1 200")
 }

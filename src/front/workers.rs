@@ -1,18 +1,24 @@
 //! The threads that carry requests and answers.
 //!
 //! Each has a runtime of its own on one thread, and connections of its own to every server: whatever a request waits
-//! for wakes the thread that it runs on, and nothing of it crosses to another. Connections stay with the thread they were given, the one with the fewest at that moment; so nothing
-//! that computes for long may run here.
+//! for wakes the thread that it runs on, and nothing of it crosses to another. Connections stay with the thread they were
+//! given, the one with the fewest at that moment; so nothing that computes for long may run here.
 
-use std::{io, net::TcpStream, sync::Arc, thread};
+use std::{io, net::TcpStream, sync::Arc, thread, time::Duration};
 
-use tokio::runtime::{Builder, Handle};
+use tokio::{
+    runtime::{Builder, Handle},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 
 use crate::proxy::forward::Forwarder;
+
+/// How often connections are looked through. Much shorter than the time a client has for a head.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// All of them. The threads end when it is dropped.
 #[derive(Debug)]
@@ -51,13 +57,6 @@ impl Workers {
         }
     }
 
-    /// Closes idle connections to servers.
-    pub fn tidy(&self) {
-        for worker in &self.workers {
-            worker.forwarder.tidy();
-        }
-    }
-
     /// How many clients are connected.
     pub fn connections(&self) -> usize {
         self.workers.iter().map(|worker| worker.connections.len()).sum()
@@ -72,13 +71,28 @@ impl Workers {
     }
 }
 
+/// Closes idle connections to servers, for ever.
+///
+/// That a timer is always near has a use of its own: the runtime wakes itself, by a system call, when a timer begins
+/// that ends before all others, and each request begins one, for the head of the next.
+async fn tidy(forwarder: &Forwarder) {
+    let mut tick = interval(TIDY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        forwarder.tidy();
+    }
+}
+
 impl Worker {
     fn start(n: usize, forwarder: Forwarder, stop: CancellationToken) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
+        let forwarder = Arc::new(forwarder);
+        let tidied = Arc::clone(&forwarder);
         thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
-            runtime.block_on(stop.cancelled());
+            runtime.block_on(stop.run_until_cancelled(tidy(&tidied)));
         })?;
-        Ok(Self { runtime: handle, forwarder: Arc::new(forwarder), connections: TaskTracker::new() })
+        Ok(Self { runtime: handle, forwarder, connections: TaskTracker::new() })
     }
 }
