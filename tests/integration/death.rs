@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_killed_server_is_out_within_a_second() {
+async fn a_killed_server_is_out_at_once() {
     let pair = Pair::start().await;
     let daemon = pair.daemon().await;
     let known = daemon.wait_for_servers(2).await;
@@ -17,7 +17,8 @@ async fn a_killed_server_is_out_within_a_second() {
     pair.high.kill().await;
     let killed = Instant::now();
     let left = daemon.wait_for_servers(1).await;
-    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+    // Long before it would be missed for its silence, however busy the machine.
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     // A server that is gone is not listed in any state.
     assert_eq!(left.iter().map(|server| &server["port"]).collect::<Vec<_>>(), [pair.low.port()]);
 }

@@ -14,11 +14,12 @@ use crate::support::{
     screen::Screen,
 };
 
-/// How soon a server must be listed once it has answered for the first time.
-const FOUND: Duration = Duration::from_secs(1);
+/// How soon a server must be listed once it has answered for the first time. Alone it takes one look, half a second; how
+/// long looks are apart is tested with a clock of our own. This allows for a machine as busy as it may be.
+const FOUND: Duration = Duration::from_secs(10);
 
 #[test]
-fn servers_are_found_within_a_second_and_told_apart_by_process_and_store() {
+fn servers_are_found_by_the_next_looks_and_told_apart_by_process_and_store() {
     isolated(async || {
         let store = Store::new().await;
         let other_home = store.another().await;
