@@ -94,10 +94,10 @@ impl Task {
 
     /// The configured address that leads to a socket, if one does.
     pub(super) fn configured_at(&self, listener: &Listener) -> Option<&Address> {
+        // Ports first: this is asked of every listening socket of the machine at every look.
         let leads = |address: &&Address| {
-            socket_addresses(address).iter().any(|address| {
-                address.port() == listener.address.port() && reaches(listener.address.ip(), address.ip())
-            })
+            address.port == listener.address.port()
+                && socket_addresses(address).iter().any(|at| reaches(listener.address.ip(), at.ip()))
         };
         self.settings.configured.iter().map(|configured| &configured.address).find(leads)
     }
