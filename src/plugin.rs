@@ -1,4 +1,5 @@
-//! The plugin that makes a terminal of the agent known to a daemon: its files, as they lie in `src/plugin/`.
+//! The plugin that makes a terminal of the agent known to a daemon, and a run if that is asked for: its files, as they
+//! lie in `src/plugin/`.
 //!
 //! It is JavaScript and runs in the agent's process; nothing here runs it. What it promises stands in its own files.
 
@@ -11,8 +12,11 @@ pub struct File {
     pub text: &'static str,
 }
 
-/// The file that the agent is told to load.
+/// The file that terminals of the agent are told to load.
 pub const ENTRY: &str = "tui.js";
+
+/// The file that servers of the agent load if runs are to be known too.
+pub const RUNS: &str = "runs.js";
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
@@ -24,17 +28,22 @@ macro_rules! files {
 pub const FILES: &[File] = files![
     "daemon.js",
     "event-types.js",
+    "headless.js",
     "hearing.js",
     "http.js",
     "invocation.js",
+    "own-process.js",
+    "own-sockets.js",
     "package.json",
     "passage.js",
     "presence.js",
     "registration-file.js",
+    "runs.js",
     "screen.js",
     "server.js",
     "streams.js",
     "tui.js",
+    "within.js",
 ];
 
 #[cfg(test)]
@@ -52,6 +61,6 @@ mod tests {
             .collect();
         let embedded: BTreeSet<String> = FILES.iter().map(|file| file.name.to_owned()).collect();
         assert_eq!(embedded, there);
-        assert!(embedded.contains(ENTRY));
+        assert!(embedded.contains(ENTRY) && embedded.contains(RUNS));
     }
 }

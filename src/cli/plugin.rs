@@ -31,7 +31,7 @@ pub enum PluginCommand {
     /// Tell whether the plugin is installed, and which running terminals have it
     Status(StatusArgs),
     /// Take the plugin away and put the configuration back as it was
-    Uninstall(PlaceArgs),
+    Uninstall(UninstallArgs),
 }
 
 /// Where the agent's configuration is.
@@ -52,6 +52,22 @@ pub struct InstallArgs {
     /// State directory of the daemon, as given to `pointsman serve` [default: its own default]
     #[arg(long, env = "POINTSMAN_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// Make `opencode run` known too; then a terminal's first start in some projects waits for an installation
+    #[arg(long)]
+    pub runs: bool,
+}
+
+/// `pointsman plugin uninstall`.
+#[derive(Args, Clone, Debug)]
+pub struct UninstallArgs {
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+
+    /// Take away only what --runs brought
+    #[arg(long)]
+    pub runs: bool,
 }
 
 /// `pointsman plugin status`.
@@ -90,18 +106,32 @@ pub enum PluginError {
     Unwritable { path: PathBuf, source: io::Error },
 }
 
+/// What a plugin in the agent's server costs.
+const PRICE: &str = "
+
+With a plugin in its server, OpenCode waits at each start until its own package is installed in every
+configuration directory: once for ~/.config/opencode and once for each project's .opencode, seconds with a
+network and more than a minute without. `pointsman plugin uninstall --runs` undoes it.";
+
 /// Does what `command` says, and tells what it did.
 pub async fn run(command: &PluginCommand, environment: &Environment) -> Result<(), CliError> {
     match command {
         PluginCommand::Install(args) => {
             let state_dir = state_dir(args.state_dir.as_ref(), environment)?;
             let text = state_dir.to_str().ok_or_else(|| PluginError::NoText { path: state_dir.clone() })?;
-            let steps = installation(&args.place, environment)?.install(text)?;
+            let steps = installation(&args.place, environment)?.install(text, args.runs)?;
             let nothing = "The plugin is installed already; nothing was changed.";
-            let then = "Terminals started from now on make themselves known to the pointsman that uses\n";
-            print(&told(&steps, nothing, &format!("{then}{text}.")))
+            let then = "started from now on make themselves known to the pointsman that uses\n";
+            let who = if args.runs { "Terminals and runs" } else { "Terminals" };
+            let price = if args.runs { PRICE } else { "" };
+            print(&told(&steps, nothing, &format!("{who} {then}{text}.{price}")))
         }
-        PluginCommand::Uninstall(place) => {
+        PluginCommand::Uninstall(UninstallArgs { place, runs: true }) => {
+            let steps = installation(place, environment)?.uninstall_runs()?;
+            let nothing = "Runs were not made known; nothing was changed.";
+            print(&told(&steps, nothing, "Terminals still make themselves known."))
+        }
+        PluginCommand::Uninstall(UninstallArgs { place, runs: false }) => {
             let steps = installation(place, environment)?.uninstall()?;
             let nothing = "The plugin is not installed; nothing was changed.";
             print(&told(&steps, nothing, "Terminals that run keep it until they close."))

@@ -19,6 +19,17 @@ export function decide(args) {
   return WITHOUT_A_SCREEN.has(word) ? null : "tui"
 }
 
+/** Commands with a server of their own and no screen. */
+const SERVERS = new Set(["run", "serve", "web", "acp"])
+
+/** `"run"`, `"serve"`, `"web"`, `"acp"`, or `null` for whatever has no server of that kind. */
+export function withoutScreen(args) {
+  const word = firstWord(args)
+  if (!SERVERS.has(word)) return null
+  // Then the turn runs elsewhere.
+  return word === "run" && args.some((arg) => /^--attach(=|$)/.test(arg)) ? null : word
+}
+
 function firstWord(args) {
   for (let at = 0; at < args.length; at += 1) {
     const arg = args[at]

@@ -1,7 +1,7 @@
 // The way into a server that has no port: who may pass, what is taken off, and what cannot go this way.
 //
-// The terminal's own `fetch` hands requests and whole answers over as text. So streams are made anew from the
-// terminal's events, and what is not text is refused rather than damaged.
+// The terminal's own `fetch` hands requests and whole answers over as text. So there streams are made anew from the
+// terminal's events, and what is not text is refused rather than damaged. The server's own carries all but upgrades.
 
 import { same } from "./daemon.js"
 import { eventStream, isEventStream } from "./streams.js"
@@ -17,14 +17,13 @@ const TAKEN_OFF = [
 
 const TEXT = /^(text\/|application\/(.+\+)?(json|xml|javascript)|application\/(manifest|x-ndjson)|image\/svg)/
 
-/** A function from a request to its answer. */
-export function passage({ token, instance, within, fetch, hear, directory, environment }) {
-  const heard = { hear, directory }
+/** A function from a request to its answer. `remade` is what streams are made of, where `fetch` carries texts alone. */
+export function passage({ token, instance, within, fetch, remade, environment }) {
   return async (request) => {
     const { method, headers } = request
     const { pathname, search } = new URL(request.url)
     if (!same(headers.get("authorization") ?? "", `Bearer ${token}`)) {
-      return refusal(401, "UnauthorizedError", "This terminal's server is reached through pointsman, which has its token", {
+      return refusal(401, "UnauthorizedError", "This server is reached through pointsman, which has its token", {
         "www-authenticate": 'Bearer realm="pointsman"',
       })
     }
@@ -34,8 +33,8 @@ export function passage({ token, instance, within, fetch, hear, directory, envir
     if (headers.has("upgrade")) {
       return refusal(501, "NotImplementedError", "Terminals cannot be reached on a server without a port of its own; start it with `opencode --port 0`")
     }
-    if (method === "GET" && isEventStream(pathname)) return eventStream(request, heard)
-    if (method === "GET" && /^\/api\/session\/[^/]+\/event$/.test(pathname)) {
+    if (remade && method === "GET" && isEventStream(pathname)) return eventStream(request, remade)
+    if (remade && method === "GET" && /^\/api\/session\/[^/]+\/event$/.test(pathname)) {
       return refusal(501, "NotImplementedError", "This stream cannot be read on a server without a port of its own; use /event")
     }
     const answer = await fetch(new Request(within + pathname + search, {
@@ -43,7 +42,7 @@ export function passage({ token, instance, within, fetch, hear, directory, envir
       headers: passedOn(headers, instance, environment),
       body: method === "GET" || method === "HEAD" ? undefined : await request.arrayBuffer(),
     }))
-    return handedBack(answer)
+    return remade ? text(answer) : handedBack(answer)
   }
 }
 
@@ -56,11 +55,13 @@ function passedOn(headers, instance, environment) {
   return passed
 }
 
-function handedBack(answer) {
+function text(answer) {
   const type = answer.headers.get("content-type")
-  if (type && !TEXT.test(type)) {
-    return refusal(501, "NotImplementedError", `An answer of type ${type} cannot be read on a server without a port of its own`)
-  }
+  if (!type || TEXT.test(type)) return handedBack(answer)
+  return refusal(501, "NotImplementedError", `An answer of type ${type} cannot be read on a server without a port of its own`)
+}
+
+function handedBack(answer) {
   const headers = new Headers(answer.headers)
   headers.delete("content-length")
   headers.delete("transfer-encoding")

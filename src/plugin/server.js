@@ -4,10 +4,7 @@ import crypto from "node:crypto"
 
 import { VERSION } from "./event-types.js"
 import { Hearing, typesIn } from "./hearing.js"
-import { passage } from "./passage.js"
-
-/** A host that no network knows: who answers for it answers within this process. */
-const WITHIN = "http://pointsman.invalid"
+import { WITHIN, health, listen } from "./within.js"
 
 /** A server takes seconds to describe itself first; a terminal that has just started has better to do. */
 const BEFORE_ASKING = 10_000
@@ -35,40 +32,21 @@ export class Server {
     const { baseUrl, fetch } = this.#api.client.client.getConfig()
     if (this.#role === "attach") return { kind: "attach", url: baseUrl }
     if (isAddress(new URL(baseUrl).hostname)) return { kind: "tui", url: reachable(baseUrl) }
-    if (!(await answersWithin(fetch))) throw new Error("its server does not answer")
-    this.#listener ??= this.#listen(fetch)
-    const { server, token } = this.#listener
-    return { kind: "tui", url: `http://127.0.0.1:${server.port}`, token, plugin: true }
+    await health(fetch)
+    this.#listener ??= listen({ fetch, instance: this.#instance, remade: this.#remade(fetch) })
+    const { url, token } = this.#listener
+    return { kind: "tui", url, token, plugin: true }
   }
 
-  #listen(fetch) {
+  /** What streams are made of here. */
+  #remade(fetch) {
     const hearing = new Hearing((type, listener) => this.#api.event.on(type, listener))
     if (this.#api.app.version !== VERSION) setTimeout(() => learn(hearing, fetch), BEFORE_ASKING).unref?.()
-    const token = crypto.randomBytes(32).toString("hex")
-    const answer = passage({
-      token,
-      instance: this.#instance.slice(0, 16),
-      within: WITHIN,
-      fetch,
-      hear: (listener) => hearing.hear(listener),
-      directory: () => this.#api.state.path.directory,
-      environment: process.env,
-    })
-    const server = Bun.serve({
-      hostname: "127.0.0.1",
-      port: 0,
-      // A turn may be silent for as long as it likes.
-      idleTimeout: 0,
-      development: false,
-      fetch: answer,
-      error: () => new Response(null, { status: 500 }),
-    })
-    server.unref()
-    return { server, token }
+    return { hear: (listener) => hearing.hear(listener), directory: () => this.#api.state.path.directory }
   }
 
   close() {
-    this.#listener?.server.stop(true)
+    this.#listener?.close()
     this.#listener = null
   }
 }
@@ -76,12 +54,6 @@ export class Server {
 /** Whether a terminal that uses this host does so over the network: its server listens there. */
 function isAddress(hostname) {
   return hostname === "localhost" || hostname.startsWith("[") || /^[\d.]+$/.test(hostname)
-}
-
-/** Whether `fetch` asks this very process: a name that cannot be resolved is answered. */
-async function answersWithin(fetch) {
-  const response = await fetch(new Request(`${WITHIN}/global/health`))
-  return response.ok && (await response.json()).healthy === true
 }
 
 /** Lets another version of OpenCode name the events that this plugin was not made with. */

@@ -4,27 +4,11 @@
 // not be felt there: it returns at once, writes nothing, throws nothing, keeps no process alive.
 
 import { decide } from "./invocation.js"
+import { join } from "./own-process.js"
 import { Presence } from "./presence.js"
 import { registrationFile } from "./registration-file.js"
 import { Screen } from "./screen.js"
 import { Server } from "./server.js"
-
-const OURS = Symbol.for("pointsman")
-
-/** One for each process, however often it is loaded; it ends with the last that uses it. */
-function join(begin) {
-  const shared = (globalThis[OURS] ??= { users: 0, end: begin() })
-  shared.users += 1
-  let joined = true
-  return async () => {
-    if (!joined) return
-    joined = false
-    shared.users -= 1
-    if (shared.users > 0) return
-    delete globalThis[OURS]
-    await shared.end()
-  }
-}
 
 function begin(api, stateDir, role) {
   const screen = new Screen(api)

@@ -98,8 +98,8 @@ impl Rules {
         match applicant.kind {
             Kind::Attach if own => Ok(Admitted::Screen(Attached::Here)),
             Kind::Attach => Ok(Admitted::Screen(Attached::To(address, sockets))),
-            Kind::Acp | Kind::Other => Err(malformed("kind must be tui, serve, web, run or attach")),
-            Kind::Tui | Kind::Serve | Kind::Web | Kind::Run => {
+            Kind::Other => Err(malformed("kind must be tui, serve, web, acp, run or attach")),
+            Kind::Tui | Kind::Serve | Kind::Web | Kind::Acp | Kind::Run => {
                 if own {
                     return Err(Refused::OwnAddress { url: applicant.url.clone() });
                 }
@@ -313,7 +313,7 @@ mod tests {
             Applicant { token: Some("a\r\nb: c".into()), ..plain.clone() },
             Applicant { token: Some(String::new().into()), ..plain.clone() },
             Applicant { token: Some(long.into()), ..plain.clone() },
-            Applicant { kind: Kind::Acp, ..plain },
+            Applicant { kind: Kind::Other, ..plain },
         ] {
             let refused = rules("127.0.0.1:4747", &[]).admit(&wrong);
             assert!(matches!(refused, Err(Refused::Malformed { .. })), "{wrong:?}");

@@ -41,6 +41,7 @@ mod real_quiet;
 mod real_recovery;
 mod real_repair;
 mod real_run_attached;
+mod real_runs;
 mod real_screens;
 mod real_sdk;
 mod real_second_interface;

@@ -46,6 +46,28 @@ async fn it_is_installed_once_told_of_and_taken_away() {
 }
 
 #[tokio::test]
+async fn runs_are_made_known_only_by_those_who_were_told_the_price() {
+    let home = TempDir::new().unwrap();
+    let entry = home.path().join(".config/opencode/plugin/pointsman.js");
+    let (_, wrote) = plugin(home.path(), &["install"]).await;
+    assert!(!entry.exists() && !wrote.contains("waits"), "{wrote}");
+    let (_, wrote) = plugin(home.path(), &["status"]).await;
+    assert!(wrote.contains("pointsman plugin install --runs"), "{wrote}");
+
+    let (code, wrote) = plugin(home.path(), &["install", "--runs"]).await;
+    assert!(code == Some(0) && wrote.contains(&format!("wrote    {}", entry.display())), "{wrote}");
+    assert!(wrote.contains("Terminals and runs") && wrote.contains("waits at each start"), "{wrote}");
+    let (_, wrote) = plugin(home.path(), &["status"]).await;
+    assert!(wrote.contains(&format!("made known by {}", entry.display())), "{wrote}");
+
+    let (code, wrote) = plugin(home.path(), &["uninstall", "--runs"]).await;
+    assert!(code == Some(0) && wrote.contains(&format!("removed  {}", entry.display())), "{wrote}");
+    assert!(!entry.parent().unwrap().exists() && home.path().join(".config/opencode/tui.json").exists());
+    let (_, wrote) = plugin(home.path(), &["uninstall", "--runs"]).await;
+    assert!(wrote.contains("nothing was changed"), "{wrote}");
+}
+
+#[tokio::test]
 async fn directories_are_taken_from_flags_then_from_the_environment() {
     let home = TempDir::new().unwrap();
     let named = home.path().join("named");

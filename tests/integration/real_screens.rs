@@ -19,7 +19,7 @@ async fn listening(store: &Store) -> TcpListener {
     let registration = json!({"protocol": 1, "url": url, "secret": "ab".repeat(32)});
     std::fs::write(&file, registration.to_string()).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    store.install_plugin(file.parent().unwrap()).await;
+    store.install_plugin_for_runs(file.parent().unwrap()).await;
     listener
 }
 
@@ -27,7 +27,6 @@ async fn listening(store: &Store) -> TcpListener {
 async fn commands_without_a_screen_ask_for_nobody() {
     let store = Store::new().await;
     let directories = [store.project("one"), store.project("two"), store.project("three")];
-    let listener = listening(&store).await;
     let session = {
         let server = OpenCode::start(&store, &directories[0]).await;
         for directory in &directories {
@@ -35,6 +34,7 @@ async fn commands_without_a_screen_ask_for_nobody() {
         }
         server.create_session().await
     };
+    let listener = listening(&store).await;
     for arguments in [&["models"][..], &["session", "list"], &["mcp", "list"], &["export", &session]] {
         store.run(&directories[0], arguments).await;
     }

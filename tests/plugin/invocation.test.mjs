@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import test from "node:test"
 
-import { decide } from "../../src/plugin/invocation.js"
+import { decide, withoutScreen } from "../../src/plugin/invocation.js"
 
 test("terminals and attached terminals are our business, and nothing else is", () => {
   for (const [line, role] of [
@@ -27,5 +27,28 @@ test("terminals and attached terminals are our business, and nothing else is", (
     ["-- models", null],
   ]) {
     assert.equal(decide(line.split(" ").filter(Boolean)), role, line)
+  }
+})
+
+test("commands with a server and no screen are told apart from all others", () => {
+  for (const [line, kind] of [
+    ["run say hello", "run"],
+    ["--print-logs run hello", "run"],
+    ["run --format json hello", "run"],
+    ["run --attach http://127.0.0.1:4096 hello", null],
+    ["run --attach=http://127.0.0.1:4096 hello", null],
+    ["serve --port 0", "serve"],
+    ["web", "web"],
+    ["acp --cwd /home/ann", "acp"],
+    ["", null],
+    ["--prompt run", null],
+    ["/home/ann/run", null],
+    ["attach http://127.0.0.1:4096", null],
+    ["models", null],
+    ["session list", null],
+    ["mcp list", null],
+    ["export ses_1", null],
+  ]) {
+    assert.equal(withoutScreen(line.split(" ").filter(Boolean)), kind, line)
   }
 })

@@ -7,16 +7,16 @@ const TOKEN = "0123"
 const ME = "00112233aabbccdd"
 
 /** The way into a server that `answers`; gives what got through as well. */
-function way(answers = () => Response.json({ ok: true }), environment = {}) {
+function way(answers = () => Response.json({ ok: true }), environment = {}, faithful = false) {
   const passed = []
   const listeners = new Set()
+  const hear = (listener) => (listeners.add(listener), () => listeners.delete(listener))
   const answer = passage({
     token: TOKEN,
     instance: ME,
     within: "http://pointsman.invalid",
     fetch: async (request) => (passed.push(request), answers(request)),
-    hear: (listener) => (listeners.add(listener), () => listeners.delete(listener)),
-    directory: () => "/home/ann/shop",
+    remade: faithful ? undefined : { hear, directory: () => "/home/ann/shop" },
     environment,
   })
   const ask = (path, { headers, ...rest } = {}) =>
@@ -104,4 +104,21 @@ test("answers keep status and headers, and no length that is not theirs", async 
   assert.deepEqual([answer.status, answer.headers.get("link"), answer.headers.get("content-length")], [404, "<http://x/>", null])
   const nothing = way(() => new Response(null, { status: 204 }))
   assert.equal((await nothing.ask("/x", { method: "POST" })).status, 204)
+})
+
+test("where the way within carries everything, everything but an upgrade passes as it is", async () => {
+  const stream = () => new Response(new ReadableStream({ start: (body) => body.enqueue(new TextEncoder().encode("data: 1\n\n")) }))
+  for (const path of ["/global/event", "/event", "/api/event", "/api/session/ses_1/event"]) {
+    const { ask, passed, listeners } = way(stream, {}, true)
+    const reader = (await ask(path)).body.getReader()
+    assert.equal(new TextDecoder().decode((await reader.read()).value), "data: 1\n\n", path)
+    assert.deepEqual([passed.length, listeners.size], [1, 0])
+    await reader.cancel()
+  }
+  const bytes = new Uint8Array([0, 255, 128])
+  const { ask } = way(() => new Response(bytes, { headers: { "content-type": "image/png" } }), {}, true)
+  assert.deepEqual(new Uint8Array(await (await ask("/image.png")).arrayBuffer()), bytes)
+  assert.equal((await ask("/pty/pty_1/connect", { headers: { upgrade: "websocket" } })).status, 501)
+  assert.equal((await ask("/path", { headers: { authorization: "" } })).status, 401)
+  assert.equal((await ask("/path", { headers: { "x-pointsman-hop": ME } })).status, 508)
 })

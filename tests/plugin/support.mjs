@@ -89,3 +89,11 @@ export function terminal(fetch, baseUrl = "http://opencode.internal") {
     ends,
   }
 }
+
+/** The listener of the runtime that OpenCode brings along: what is served with it. */
+export function listening(isMainThread = true) {
+  const served = []
+  const serve = (options) => (served.push(options), { port: 4711, unref() {}, stop: () => served.pop() })
+  globalThis.Bun = { serve, isMainThread }
+  return served
+}

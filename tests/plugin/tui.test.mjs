@@ -4,17 +4,10 @@ import path from "node:path"
 import test from "node:test"
 
 import plugin from "../../src/plugin/tui.js"
-import { daemon, stateDir, terminal } from "./support.mjs"
+import { daemon, listening, stateDir, terminal } from "./support.mjs"
 
 const healthy = async () => Response.json({ healthy: true, version: "1.18.33" })
 const unasked = async () => assert.fail("the network is asked")
-
-/** The listener of the runtime that OpenCode brings along. */
-function listening() {
-  const served = []
-  globalThis.Bun = { serve: (options) => (served.push(options), { port: 4711, unref() {}, stop: () => served.pop() }) }
-  return served
-}
 
 test("one listener and one registration for a process, however often it is loaded", async () => {
   const pointsman = await daemon()

@@ -2,6 +2,9 @@
 //!
 //! The plugin's files lie in a directory of their own, beside `tui.json`, which gets one entry. A note there holds
 //! what `tui.json` said before and after, so that it can be put back to the letter if nobody has changed it since.
+//! Runs are known by one more file, in the directory from which the agent's servers load plugins.
+
+mod runs;
 
 use std::{
     fs, io,
@@ -10,6 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use self::runs::RunsEntry;
 use super::{
     PluginError,
     replace::{check, read, replace},
@@ -48,6 +52,8 @@ pub(super) struct Found {
     pub(super) files: PathBuf,
     /// Whether the files are those of this pointsman.
     pub(super) current: bool,
+    /// What makes runs known, if that was asked for.
+    pub(super) runs: Option<PathBuf>,
 }
 
 /// What `tui.json` was before us and after us.
@@ -64,8 +70,9 @@ impl Installation {
         Self { home }
     }
 
-    /// Puts the plugin there, for the daemon that uses `state_dir`. What is there already stays untouched.
-    pub(super) fn install(&self, state_dir: &str) -> Result<Vec<Step>, PluginError> {
+    /// Puts the plugin there, for the daemon that uses `state_dir`; with `runs` also for runs, which otherwise stay as
+    /// they were chosen before. What is there already stays untouched.
+    pub(super) fn install(&self, state_dir: &str, runs: bool) -> Result<Vec<Step>, PluginError> {
         let config = self.config();
         let before = read(&config)?;
         let edited =
@@ -73,6 +80,11 @@ impl Installation {
                 .map_err(|source| PluginError::Config { path: config.clone(), source })?;
         if edited.is_some() {
             check(&config)?;
+        }
+        let entry = self.runs();
+        let runs = runs || entry.is_there();
+        if runs {
+            check(entry.path())?;
         }
         let mut steps = Vec::new();
         let directory = self.directory();
@@ -91,12 +103,21 @@ impl Installation {
             replace(&config, &after)?;
             steps.push(Step::Edited(config));
         }
+        if runs {
+            steps.extend(entry.put(&directory, state_dir)?);
+        }
         Ok(steps)
+    }
+
+    /// Undoes what was done for runs, and nothing else.
+    pub(super) fn uninstall_runs(&self) -> Result<Vec<Step>, PluginError> {
+        Ok(self.runs().remove()?.into_iter().collect())
     }
 
     /// Undoes what [`Self::install`] did, and nothing else.
     pub(super) fn uninstall(&self) -> Result<Vec<Step>, PluginError> {
-        let mut steps = Vec::new();
+        // First: it imports what goes next.
+        let mut steps = self.uninstall_runs()?;
         let note = self.note();
         for config in self.configs() {
             let Some(text) = read(&config)? else { continue };
@@ -125,7 +146,10 @@ impl Installation {
                 let current = FILES.iter().all(|file| {
                     fs::read_to_string(files.join(file.name)).is_ok_and(|text| text == file.text)
                 });
-                return Ok(Some(Found { config, state_dir: state_dir.into(), files, current }));
+                let runs = self.runs();
+                let current = current && (!runs.is_there() || runs.is_current(&files, &state_dir));
+                let runs = runs.is_there().then(|| runs.path().to_owned());
+                return Ok(Some(Found { config, state_dir: state_dir.into(), files, current, runs }));
             }
         }
         Ok(None)
@@ -153,6 +177,10 @@ impl Installation {
 
     fn directory(&self) -> PathBuf {
         self.home.join(DIRECTORY)
+    }
+
+    fn runs(&self) -> RunsEntry {
+        RunsEntry::in_configuration(&self.home)
     }
 
     fn configs(&self) -> impl Iterator<Item = PathBuf> {

@@ -40,7 +40,7 @@ async fn ask(daemon: &DaemonArgs, environment: &Environment) -> Result<Vec<Serve
 }
 
 fn installed(found: Option<&Found>) -> String {
-    let Some(Found { config, state_dir, files, current }) = found else {
+    let Some(Found { config, state_dir, files, current, runs }) = found else {
         return "The plugin is not installed. Run `pointsman plugin install`.".to_owned();
     };
     let version = if *current {
@@ -48,9 +48,13 @@ fn installed(found: Option<&Found>) -> String {
     } else {
         "not that of this pointsman: run `pointsman plugin install` again".to_owned()
     };
+    let runs = runs.as_ref().map_or_else(
+        || "not made known; `pointsman plugin install --runs` does it".to_owned(),
+        |entry| format!("made known by {}", entry.display()),
+    );
     format!(
         "The plugin is installed.\n  configuration  {}\n  files          {}\n  version        {version}\n  \
-         state          {}",
+         state          {}\n  runs           {runs}",
         config.display(),
         files.display(),
         state_dir.display(),

@@ -4,6 +4,7 @@
 //! two do not, and nothing of the person who runs the tests is seen or touched. Servers are slow to start and large
 //! (300 to 800 MB), so no more than [`AT_A_TIME`] tests have a store at once; others wait in [`Store::new`].
 
+mod configuration;
 mod shared;
 
 use std::{
@@ -20,6 +21,7 @@ use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit},
 };
 
+use self::configuration::{configuration, install_plugin, pretend_its_package_is_there, write};
 pub use self::shared::{Shared, shared};
 use super::{
     eventually::{eventually, patiently},
@@ -146,6 +148,12 @@ impl Store {
     /// Installs the plugin for the daemon that uses `state`, as a person does.
     pub async fn install_plugin(&self, state: &Path) {
         self.plugin(&["install", "--state-dir", &state.display().to_string()]).await;
+    }
+
+    /// The same for runs as well, and nothing is fetched for it.
+    pub async fn install_plugin_for_runs(&self, state: &Path) {
+        pretend_its_package_is_there(&self.home().join(".config/opencode"));
+        self.plugin(&["install", "--runs", "--state-dir", &state.display().to_string()]).await;
     }
 
     /// `pointsman plugin …` for this home's configuration; gives what it wrote.
@@ -409,47 +417,6 @@ pub fn binary() -> PathBuf {
     let binary = modules.join(format!("opencode-{system}-{machine}/bin/opencode"));
     assert!(binary.exists(), "{} is missing; `tests/run` installs it", binary.display());
     binary
-}
-
-fn configuration(model: &str) -> Value {
-    json!({
-        "$schema": "https://opencode.ai/config.json",
-        "provider": {"fake": {
-            "npm": "@ai-sdk/openai-compatible",
-            "options": {"baseURL": model, "apiKey": "x"},
-            "models": {"m": {"name": "m", "tool_call": true}},
-        }},
-        "model": "fake/m", "small_model": "fake/m", "autoupdate": false, "share": "disabled",
-        "permission": {"bash": "ask"},
-    })
-}
-
-/// The plugin, and three files that make OpenCode believe its own plugin package is installed, so that it fetches
-/// nothing.
-fn install_plugin(config: &Path, log: &Path) {
-    let count = format!(
-        "import {{ appendFileSync }} from 'node:fs';\n\
-         export const Count = async (input) => {{\n\
-         \x20 appendFileSync({:?}, `${{process.pid}} ${{input.directory}}\\n`);\n\
-         \x20 return {{}};\n\
-         }};\n",
-        log.display().to_string()
-    );
-    write(&config.join("plugin/count.js"), &count);
-    let dependencies = json!({"@opencode-ai/plugin": super::fake::VERSION});
-    let lock = json!({
-        "name": "opencode", "lockfileVersion": 3, "requires": true,
-        "packages": {"": {"dependencies": dependencies.clone()}},
-    });
-    let own = json!({"name": "@opencode-ai/plugin", "version": super::fake::VERSION});
-    write(&config.join("package.json"), &json!({"dependencies": dependencies}).to_string());
-    write(&config.join("package-lock.json"), &lock.to_string());
-    write(&config.join("node_modules/@opencode-ai/plugin/package.json"), &own.to_string());
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::create_dir_all(path.parent().expect("a file in a directory")).expect("writable");
-    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 fn git(directory: &Path, arguments: &[&str]) {
