@@ -1,10 +1,14 @@
 //! Terminals that open no port: with the plugin, a prompt sent through pointsman appears on the screen that shows the
 //! session, and on no other, whatever has happened to pointsman meanwhile.
 
+use serde_json::json;
+
 use crate::support::{
     daemon::Daemon,
     eventually::eventually,
+    isolation::isolated,
     opencode::{Store, prompt},
+    ports::free_port,
     screen::Screen,
 };
 
@@ -121,6 +125,58 @@ async fn a_prompt_appears_on_the_screen_that_shows_its_session_and_on_no_other()
     first.wait_for("returned").await;
     let text = resumed.text().await;
     assert!(!text.contains("returned"), "{text}");
+    a_hundred_heartbeats(&daemon, typed).await;
+}
+
+/// In the name of each screen that shows the session, by turns, beside those that they send themselves: none of them
+/// says more than that the screen is as it was, so none changes the owner.
+async fn a_hundred_heartbeats(daemon: &Daemon, session: &str) {
+    let before = daemon.explain(session).await;
+    let viewers = before["viewers"].as_array().unwrap();
+    assert_eq!(viewers.len(), 2, "{before}");
+    for beat in 0..100 {
+        let viewer = &viewers[beat % 2];
+        let path = format!("/servers/{}", viewer["id"].as_str().unwrap());
+        let said = json!({"viewing": session, "viewing_since": viewer["since"]});
+        let taken = daemon.send(daemon.trusted("PUT", &path).json(&said)).await;
+        assert_eq!(taken.status, 200, "{taken:?}");
+        let now = daemon.explain(session).await;
+        assert_eq!((&now["owner"], &now["viewers"]), (&before["owner"], &before["viewers"]), "{beat}");
+    }
+}
+
+/// With the plugin in its server as well, and found by its socket: still one entry. A password changes nothing.
+#[test]
+fn a_terminal_is_one_entry_whether_it_opens_a_port_or_wants_a_password() {
+    isolated(async || {
+        let store = Store::new().await;
+        let [shop, bank] = [store.project("shop"), store.project("bank")];
+        let daemon = Daemon::builder().scanning().start().await;
+        store.install_plugin_for_runs(&daemon.state_directory()).await;
+        let port = free_port().to_string();
+        let listening = Screen::opencode(&store, &shop, &["--port", &port]).await;
+        let locked = Screen::opencode_told(&store, &bank, "OPENCODE_SERVER_PASSWORD", "hunter2").await;
+        begin(&listening, "alpha").await;
+        begin(&locked, "beta").await;
+        let screens = [&listening, &locked];
+        let sessions = shown(&daemon, screens).await;
+        each_on_its_own(&daemon, screens, &sessions, "once").await;
+
+        let servers = eventually("both having been found and registered", || async {
+            let servers = daemon.servers().await;
+            let found = servers.iter().find(|server| server["port"] == port.parse::<u16>().unwrap());
+            let sources = found.map(|server| server["sources"].to_string()).unwrap_or_default();
+            let both = sources.contains("socket") && sources.contains("registration");
+            if both { Ok(servers) } else { Err(servers) }
+        })
+        .await;
+        let mut pids: Vec<u64> = servers.iter().filter_map(|server| server["pid"].as_u64()).collect();
+        pids.sort_unstable();
+        let mut expected = screens.map(|screen| u64::from(screen.pid()));
+        expected.sort_unstable();
+        assert_eq!(pids, expected, "{servers:?}");
+        assert_eq!(daemon.log().matches("registered registration=").count(), 2, "{}", daemon.log());
+    });
 }
 
 /// Waits until the session's requests go to the terminal.

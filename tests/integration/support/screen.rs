@@ -31,6 +31,15 @@ impl Screen {
         screen
     }
 
+    /// The same, with one more variable in its environment.
+    pub async fn opencode_told(store: &Store, directory: &Path, name: &str, value: &str) -> Self {
+        let (told, program) = (format!("{name}={value}"), binary().display().to_string());
+        // It becomes the program, whose process is the same.
+        let screen = Self::start(store, directory, &["env", &told, &program]).await;
+        screen.wait_for("ctrl+p commands").await;
+        screen
+    }
+
     /// The same, for terminals that start with a session on them, where the prompt looks otherwise.
     pub async fn opencode_showing(store: &Store, directory: &Path, session: &str, text: &str) -> Self {
         let program = binary().display().to_string();
