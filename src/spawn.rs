@@ -16,6 +16,7 @@ mod error;
 mod flight;
 mod idleness;
 mod launch;
+mod log;
 mod process;
 mod records;
 mod supervision;

@@ -10,6 +10,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     Inner, Outcome, SpawnError, launch,
+    log::Log,
     process::Spawned,
     records::Record,
     supervision::{self, Charge},
@@ -24,11 +25,6 @@ use crate::{
 /// How many of the last lines it wrote are told, and how much of them.
 const LINES: usize = 8;
 const TAIL: usize = 2000;
-
-/// The file that keeps what the server on `port` writes.
-pub(super) fn log_name(port: u16) -> String {
-    format!("spawned-{port}.log")
-}
 
 /// Starts a server in `directory`, tells `land` what came of it, and looks after it until it ends.
 pub(super) async fn fly(
@@ -68,6 +64,7 @@ async fn start(
     let failed = |why: String| failure(directory, why, String::new());
     let port = launch::free_port().map_err(|error| failed(format!("there is no free port ({error})")))?;
     let ticket = Ticket { port, password: launch::draw_password() };
+    let log = Log::of(port, &inner.parts.shelf);
     let mut spawned = launched(inner, settings, directory, &ticket).map_err(failed)?;
     let pid = spawned.pid();
     let answered = timeout(settings.wait, answer(inner, pid, port, &ticket.password));
@@ -86,8 +83,9 @@ async fn start(
             ),
         },
         how = ended(inner, &mut spawned) => how,
+        () = log.stay_small() => String::new(),
     };
-    let tail = last_lines(&inner.parts.shelf.text(&log_name(port)), ticket.password.expose());
+    let tail = last_lines(&log.tail(), ticket.password.expose());
     spawned.end().await;
     tidy(inner, port);
     Err(failure(directory, why, tail))
@@ -104,7 +102,7 @@ fn launched(inner: &Inner, settings: &Spawn, directory: &Path, ticket: &Ticket) 
         password: password.expose().to_owned(),
         process: None,
     };
-    let log = inner.records.add(record).and_then(|()| inner.parts.shelf.begin(&log_name(*port)));
+    let log = inner.records.add(record).and_then(|()| Log::of(*port, &inner.parts.shelf).begin());
     let log = log.map_err(|error| format!("the state directory cannot be written ({error})"))?;
     let child = launch::start(&settings.command, directory, *port, password, log).map_err(|error| {
         tidy(inner, *port);
@@ -129,8 +127,7 @@ async fn ended(inner: &Inner, spawned: &mut Spawned) -> String {
 /// Nothing is left of it.
 pub(super) fn tidy(inner: &Inner, port: u16) {
     inner.records.remove(port);
-    // An old log is in nobody's way.
-    let _ = inner.parts.shelf.remove(&log_name(port));
+    Log::of(port, &inner.parts.shelf).remove();
 }
 
 fn failure(directory: &Path, why: String, tail: String) -> SpawnError {

@@ -12,6 +12,7 @@ use super::{
     Inner,
     flight::tidy,
     idleness::{Verdict, judge},
+    log::Log,
     process::Spawned,
 };
 use crate::{
@@ -54,7 +55,11 @@ enum End {
 
 /// Returns once it has ended.
 pub(super) async fn look_after(inner: &Inner, mut charge: Charge) {
-    let end = end_of(inner, &mut charge).await;
+    let log = Log::of(charge.port, &inner.parts.shelf);
+    let end = tokio::select! {
+        end = end_of(inner, &mut charge) => end,
+        () = log.stay_small() => End::Stop,
+    };
     let Charge { spawned, server, usage, port, directory } = charge;
     match end {
         End::ByItself(how) => {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::PathBuf,
 };
 
@@ -41,9 +41,23 @@ impl Shelf {
         private().append(true).create_new(true).open(self.0.join(name))
     }
 
-    /// The file `name` as text, empty if it is not there.
-    pub fn text(&self, name: &str) -> String {
-        String::from_utf8_lossy(&fs::read(self.0.join(name)).unwrap_or_default()).into_owned()
+    /// The last `most` bytes of the file `name` as text.
+    pub fn tail(&self, name: &str, most: u64) -> io::Result<String> {
+        let mut file = File::open(self.0.join(name))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Empties the file `name` if it has more than `most` bytes. Whoever writes to its end goes on at its beginning.
+    pub fn bound(&self, name: &str, most: u64) -> io::Result<()> {
+        let path = self.0.join(name);
+        if fs::metadata(&path)?.len() > most {
+            OpenOptions::new().write(true).open(path)?.set_len(0)?;
+        }
+        Ok(())
     }
 
     /// Takes the file `name` away, if it is there.

@@ -131,22 +131,40 @@ async fn what_nobody_uses_is_ended_and_started_again_when_its_session_is_asked_f
     let daemon = workshop.builder("idle = \"1s\"").start().await;
     let stream = daemon.events(&format!("/event?directory={shop}")).await;
     let session = create(&daemon, &shop).await.json()["id"].as_str().unwrap().to_owned();
-    // A second that passes: nothing would happen that could be awaited.
-    let heard = daemon.get("/metrics").await.text();
-    assert!(heard.contains("pointsman_spawned_servers 1"));
+    let [heard] = workshop.wait_for_living(1).await[..] else { panic!("{:?}", workshop.starts()) };
+    // Another that nobody hears comes after it and goes before it, and once more: so long it had nobody else either.
+    let other = workshop.project("other");
+    for _ in 0..2 {
+        assert_eq!(read(&daemon, &other).await.status, 200);
+        assert_eq!(workshop.wait_for_living(1).await, [heard]);
+    }
     drop(stream);
     workshop.wait_for_living(0).await;
     daemon.wait_for_servers(0).await;
     eventually("the end being counted", || async {
         let metrics = daemon.get("/metrics").await.text();
-        metrics.contains("outcome=\"idle\"} 1").then_some(()).ok_or(metrics)
+        metrics.contains("outcome=\"idle\"} 3").then_some(()).ok_or(metrics)
     })
     .await;
     assert!(!daemon.state_directory().join("spawned.json").exists());
     // The fake's store went with it, so it answers that there is no such session; what counts is that it was asked.
     let answer = daemon.get(&format!("/session/{session}")).await;
     assert!(!answer.fake().is_empty(), "{answer:?}");
-    assert_eq!(workshop.starts().len(), 2);
+    assert_eq!(workshop.starts().len(), 4);
+}
+
+#[tokio::test]
+async fn what_one_writes_is_kept_and_begins_anew_before_it_fills_the_disk() {
+    let workshop = Workshop::after("head -c 3000000 /dev/zero; echo 'ready at last'");
+    let daemon = workshop.builder("").start().await;
+    assert_eq!(read(&daemon, &workshop.project("shop")).await.status, 200);
+    let port = daemon.servers().await[0]["port"].to_string();
+    let log = daemon.state_directory().join(format!("spawned-{port}.log"));
+    eventually("a small log", || async {
+        let length = std::fs::metadata(&log).unwrap().len();
+        if length < 1 << 20 { Ok(()) } else { Err(length) }
+    })
+    .await;
 }
 
 #[tokio::test]

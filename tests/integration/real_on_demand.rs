@@ -1,6 +1,6 @@
 //! A real `OpenCode` that is started because a request needs it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     daemon::Daemon,
@@ -35,8 +35,18 @@ async fn a_request_for_a_directory_starts_a_server_that_answers_a_prompt_and_end
     let pid = u32::try_from(servers[0]["pid"].as_u64().unwrap()).unwrap();
     let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     let kept = std::fs::read(daemon.state_directory().join("spawned.json")).unwrap();
-    let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
     assert!(!line.contains(kept[0]["password"].as_str().unwrap()), "{line}");
+
+    // The daemon may be killed before it knows the process: then the port leads there.
+    daemon.kill9().await;
+    let mut kept = kept;
+    kept[0]["process"] = Value::Null;
+    std::fs::write(daemon.state_directory().join("spawned.json"), kept.to_string()).unwrap();
+    daemon.restart().await;
+    let servers = daemon.wait_for_servers(1).await;
+    assert_eq!(servers[0]["pid"], json!(pid));
+    assert!(daemon.get("/metrics").await.text().contains("outcome=\"taken-over\"} 1"));
     daemon.term().await;
     eventually("the server having ended", || async { if lives(pid) { Err(pid) } else { Ok(()) } }).await;
 }

@@ -26,9 +26,14 @@ pub struct Workshop {
 impl Workshop {
     /// With a program that becomes a fake server.
     pub fn new() -> Self {
+        Self::after("")
+    }
+
+    /// The same, once it has done this.
+    pub fn after(script: &str) -> Self {
         let own = std::env::current_exe().expect("the test program has a path");
         let test = "support::on_demand::serves_until_it_is_ended --exact --nocapture";
-        Self::with(&format!("export {ROLE}=\"$*\"\nexec {} {test}", own.display()))
+        Self::with(&format!("{script}\nexport {ROLE}=\"$*\"\nexec {} {test}", own.display()))
     }
 
     /// With a program that does this after its start was noted.
