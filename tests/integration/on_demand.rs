@@ -132,25 +132,35 @@ async fn what_nobody_uses_is_ended_and_started_again_when_its_session_is_asked_f
     let stream = daemon.events(&format!("/event?directory={shop}")).await;
     let session = create(&daemon, &shop).await.json()["id"].as_str().unwrap().to_owned();
     let [heard] = workshop.wait_for_living(1).await[..] else { panic!("{:?}", workshop.starts()) };
-    // Another that nobody hears comes after it and goes before it, and once more: so long it had nobody else either.
-    let other = workshop.project("other");
-    for _ in 0..2 {
-        assert_eq!(read(&daemon, &other).await.status, 200);
-        assert_eq!(workshop.wait_for_living(1).await, [heard]);
-    }
+    outlives_others(&workshop, &daemon, heard).await;
+    let prompt = json!({"parts": [{"type": "text", "text": "SLOW"}]});
+    let sent = daemon.post(&format!("/session/{session}/prompt_async"), &prompt).await;
+    assert_eq!(sent.status, 204, "{sent:?}");
     drop(stream);
+    // Nobody hears it, and it works.
+    outlives_others(&workshop, &daemon, heard).await;
+    assert_eq!(daemon.post(&format!("/session/{session}/abort"), &json!({})).await.status, 200);
     workshop.wait_for_living(0).await;
     daemon.wait_for_servers(0).await;
     eventually("the end being counted", || async {
         let metrics = daemon.get("/metrics").await.text();
-        metrics.contains("outcome=\"idle\"} 3").then_some(()).ok_or(metrics)
+        metrics.contains("outcome=\"idle\"} 5").then_some(()).ok_or(metrics)
     })
     .await;
     assert!(!daemon.state_directory().join("spawned.json").exists());
     // The fake's store went with it, so it answers that there is no such session; what counts is that it was asked.
     let answer = daemon.get(&format!("/session/{session}")).await;
     assert!(!answer.fake().is_empty(), "{answer:?}");
-    assert_eq!(workshop.starts().len(), 4);
+    assert_eq!(workshop.starts().len(), 6);
+}
+
+/// Another that nobody uses comes after it and goes before it, and once more: so long it had nobody else either.
+async fn outlives_others(workshop: &Workshop, daemon: &Daemon, kept: u32) {
+    let other = workshop.project("other");
+    for _ in 0..2 {
+        assert_eq!(read(daemon, &other).await.status, 200);
+        assert_eq!(workshop.wait_for_living(1).await, [kept]);
+    }
 }
 
 #[tokio::test]
