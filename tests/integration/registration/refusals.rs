@@ -135,7 +135,7 @@ async fn bodies_that_say_nothing_sensible_are_refused_in_json() {
     for (field, value) in [
         ("instance", json!("")),
         ("instance", json!("a b\n")),
-        ("kind", json!("acp")),
+        ("kind", json!("other")),
         ("kind", json!("editor")),
         ("token", json!("a\r\nb")),
         ("token", json!("x".repeat(300))),
