@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{
     daemon::Daemon,
     eventually::eventually,
-    on_demand::lives,
+    on_demand::{Mortal, lives},
     opencode::{Store, binary},
 };
 
@@ -33,6 +33,7 @@ async fn a_request_for_a_directory_starts_a_server_that_answers_a_prompt_and_end
     assert_eq!((&servers[0]["sources"], &servers[0]["kind"]), (&json!(["spawned"]), &json!("serve")));
 
     let pid = u32::try_from(servers[0]["pid"].as_u64().unwrap()).unwrap();
+    let _mortal = Mortal(pid);
     let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     let kept = std::fs::read(daemon.state_directory().join("spawned.json")).unwrap();
     let kept: Value = serde_json::from_slice(&kept).unwrap();

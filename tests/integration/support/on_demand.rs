@@ -119,6 +119,17 @@ impl Drop for Workshop {
     }
 }
 
+/// A started server that would outlive a test that fails.
+pub struct Mortal(pub u32);
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if std::thread::panicking() && lives(self.0) {
+            let _ = kill_process(id(self.0), Signal::KILL);
+        }
+    }
+}
+
 fn id(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).expect("a process id")).expect("not zero")
 }
