@@ -32,9 +32,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     feeds::Feeds,
-    gaps::Gaps,
     herald::Herald,
-    intake::{Intake, Overtaken},
+    intake::Intake,
     keeping::Merged,
     reception::{Reception, Seen},
     scout::Rider,
@@ -174,21 +173,12 @@ impl App {
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merging(&config);
         let scout: Arc<dyn Scout> = Arc::new(Rider::new(&registry, &sync, &asking, merging, &doubts));
-        let intake = Intake {
-            registry: Arc::clone(&registry),
-            catalogue: catalogue.clone(),
-            hub: hub.clone(),
-            herald: herald.clone(),
-            doubts: doubts.clone(),
-            client: client.clone(),
-            metrics: Arc::clone(&metrics),
-            overtaken: Overtaken::default(),
-            gaps: Gaps::default(),
-        };
+        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
+        let intake = Intake::new(&seen, &hub, &herald, &catalogue, &metrics);
+        sync.tell(Box::new(intake.clone()));
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
-        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
         let (discovery, desk) = reception.staff(&config, seen.clone(), herald.clone());
         let spawner = spawning.begin(&config, state_dir.shelf(), seen, discovery.door(), hubs);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{gaps::Gaps, herald::Herald};
+use super::{gaps::Gaps, herald::Herald, reception::Seen, repair::InHand};
 use crate::{
     discovery::{Doubts, agent},
     domain::{
@@ -60,6 +60,8 @@ pub(super) struct Intake {
     pub(super) overtaken: Overtaken,
     /// What streams have missed.
     pub(super) gaps: Gaps,
+    /// The sessions that are asked about one by one.
+    pub(super) in_hand: InHand,
 }
 
 /// Sessions whose status a stream has told since its server was asked for all of them: the stream's word is newer
@@ -121,6 +123,7 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
         }
         Signal::Created(row) => {
             registry.sessions.row(server.store, row, 0);
+            registry.sessions.announce(server.store, &row.id);
             claim(Evidence::Emitted)
         }
         Signal::Updated(row) => {
@@ -163,6 +166,28 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
 }
 
 impl Intake {
+    /// One that tells `hub` and `herald` what it hears.
+    pub(super) fn new(
+        seen: &Seen<'_>,
+        hub: &Hub,
+        herald: &Herald,
+        catalogue: &Catalogue,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        Self {
+            registry: Arc::clone(seen.registry),
+            catalogue: catalogue.clone(),
+            hub: hub.clone(),
+            herald: herald.clone(),
+            doubts: seen.doubts.clone(),
+            client: seen.client.clone(),
+            metrics: Arc::clone(metrics),
+            overtaken: Overtaken::default(),
+            gaps: Gaps::default(),
+            in_hand: InHand::default(),
+        }
+    }
+
     fn set_state(&self, key: ServerKey, state: State, told: ServerChange) {
         let before = self.registry.servers.get(key).map(|server| server.state);
         if before.is_none_or(|before| before == state) {

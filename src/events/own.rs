@@ -210,11 +210,13 @@ pub fn restarted(clean: bool) -> Own {
     wrap(BARE, "pointsman.restarted", &format!(r#"{{"clean":{clean}}}"#))
 }
 
-/// What was missed of a server's events has been found and told.
+/// What was missed has been found and told.
 #[derive(Clone, Debug, Serialize)]
 pub struct Repaired<'a> {
-    /// The id of the server.
+    /// The id of the server that was asked.
     pub server: &'a str,
+    /// Why it was asked.
+    pub reason: &'a str,
     /// The sessions of which something was missed.
     pub sessions: &'a [SessionId],
     /// How many events were told.

@@ -45,6 +45,8 @@ struct ShownMessage {
 pub struct Found {
     /// The session itself, if it changed lately.
     pub info: Option<Value>,
+    /// Nobody was told yet that it was made, if that was lately.
+    pub is_new: bool,
     /// Its last messages.
     pub messages: Option<Messages>,
     /// What it does, if the server was asked: nothing is idle.
@@ -135,8 +137,9 @@ impl Shown {
     }
 
     /// The event that takes the session off the screens, if it is on them.
-    pub fn end(&self, session: &str) -> Option<Change> {
-        let info = self.info.clone().unwrap_or_else(|| json!({"id": session}));
+    /// `known` is what it was where no client has been told.
+    pub fn end(&self, session: &str, known: Option<Value>) -> Option<Change> {
+        let info = self.info.clone().or(known).unwrap_or_else(|| json!({"id": session}));
         let properties = json!({"sessionID": session, "info": info});
         (!self.is_gone).then_some(Change { kind: "session.deleted", properties })
     }
@@ -148,10 +151,12 @@ impl Shown {
             return changes;
         }
         let mut change = |kind, properties| changes.push(Change { kind, properties });
-        if let Some(info) = found.info.filter(|info| self.info.as_ref() != Some(info)) {
-            let is_new = self.info.is_none() && info["time"]["created"].as_u64() >= Some(since.ms);
+        if let Some(info) = found.info {
+            let is_new = found.is_new && info["time"]["created"].as_u64() >= Some(since.ms);
             let kind = if is_new { "session.created" } else { "session.updated" };
-            change(kind, json!({"sessionID": session, "info": info}));
+            if is_new || self.info.as_ref() != Some(&info) {
+                change(kind, json!({"sessionID": session, "info": info}));
+            }
         }
         if let Some(messages) = found.messages {
             self.compare_messages(session, messages, since, &mut change);

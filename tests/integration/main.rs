@@ -45,6 +45,7 @@ mod real_screens;
 mod real_sdk;
 mod real_second_interface;
 mod real_terminal;
+mod real_unheard;
 mod real_web;
 mod registration;
 mod repair;
@@ -59,3 +60,4 @@ mod support;
 
 mod support_keeps_its_promises;
 mod tail;
+mod unheard;
