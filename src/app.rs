@@ -8,6 +8,7 @@ mod gaps;
 mod herald;
 mod intake;
 mod keeping;
+mod numbers;
 mod reception;
 mod repair;
 mod scout;
@@ -178,6 +179,7 @@ impl App {
         sync.tell(Box::new(intake.clone()));
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
+        tasks.spawn(intake.clone().watch_numbers(stop.child_token()));
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
         let (discovery, desk) = reception.staff(&config, seen.clone(), herald.clone());
         let spawner = spawning.begin(&config, state_dir.shelf(), seen, discovery.door(), hubs);

@@ -28,14 +28,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    discovery::unreachable,
     domain::{
         ids::{SessionId, StoreKey},
         kind::Kind,
     },
     machine::Machine,
     opencode::client::AgentClient,
-    registry::{Registry, server::Server, stores::StoreIdentity},
+    registry::{Registry, server::Server},
 };
 
 pub use self::unheard::{Listener, Unheard};
@@ -130,11 +129,6 @@ impl Sync {
         let _ = self.shared.listener.set(listener);
     }
 
-    /// The processes of agents that have this store open and cannot be reached. Looks at all processes, aside.
-    pub async fn unreachable(&self, store: StoreKey) -> Vec<u32> {
-        self.shared.unreachable(store).await
-    }
-
     /// Becomes true once the list of every store that the first look of discovery found has been read or has failed,
     /// or ten seconds have passed since.
     pub fn first_round(&self) -> watch::Receiver<bool> {
@@ -199,20 +193,6 @@ impl Shared {
         if let Some(listener) = self.listener.get() {
             listener.unheard(store, session, what);
         }
-    }
-
-    async fn unreachable(self: &Arc<Self>, store: StoreKey) -> Vec<u32> {
-        let shared = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || {
-            let is_its = |identity| shared.registry.stores.key(identity) == store;
-            let of_store = unreachable(&*shared.machine, &shared.registry).into_iter().filter(|process| {
-                let file = process.store.as_ref();
-                let file = file.map(|file| (file.device, file.inode));
-                file.is_some_and(|(device, inode)| is_its(StoreIdentity::File { device, inode }))
-            });
-            of_store.map(|process| process.pid).collect()
-        });
-        found.await.unwrap_or_default()
     }
 
     /// The stores that can be asked.

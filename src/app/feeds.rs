@@ -102,6 +102,8 @@ impl Watcher for Feeds {
 
     fn departed(&self, server: Arc<Server>, news: News) {
         self.end(server.key);
+        let now_ms = self.intake.registry.clock.now_ms();
+        self.intake.numbers.ends(server.key, Some(server.store), now_ms);
         self.herald.server(ServerChange::Down, &server);
         self.herald.cry(news);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{gaps::Gaps, herald::Herald, reception::Seen, repair::InHand};
+use super::{gaps::Gaps, herald::Herald, numbers::Numbers, reception::Seen, repair::InHand};
 use crate::{
     discovery::{Doubts, agent},
     domain::{
@@ -21,6 +21,7 @@ use crate::{
         hub::{Emitter, Hub},
         own::ServerChange,
     },
+    machine::Machine,
     metrics::Metrics,
     opencode::{
         client::AgentClient,
@@ -62,6 +63,10 @@ pub(super) struct Intake {
     pub(super) gaps: Gaps,
     /// The sessions that are asked about one by one.
     pub(super) in_hand: InHand,
+    /// What the numbers of changes prove to be missing.
+    pub(super) numbers: Numbers,
+    /// Where processes are that nobody can reach.
+    pub(super) machine: Arc<dyn Machine>,
 }
 
 /// Sessions whose status a stream has told since its server was asked for all of them: the stream's word is newer
@@ -185,6 +190,8 @@ impl Intake {
             overtaken: Overtaken::default(),
             gaps: Gaps::default(),
             in_hand: InHand::default(),
+            numbers: Numbers::default(),
+            machine: Arc::clone(seen.machine),
         }
     }
 
@@ -242,6 +249,7 @@ impl feed::Intake for Intake {
     fn connected(&self, server: ServerKey) {
         self.set_state(server, State::Up, ServerChange::Changed);
         if let Some(server) = self.registry.servers.get(server) {
+            self.numbers.begins(&server, self.registry.clock.now_ms());
             // What changed while nobody listened was told to nobody.
             self.hub.missed(&server.id.0);
             self.catalogue.changed(server.store);
@@ -266,6 +274,9 @@ impl feed::Intake for Intake {
             // Before anybody is told, since clients read anew upon it.
             self.catalogue.changed(server.store);
         }
+        if let Signal::Sync { session, seq } = &event.signal {
+            self.numbered(&server, session, *seq);
+        }
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);
@@ -282,6 +293,9 @@ impl feed::Intake for Intake {
             Skipped::Malformed(_) => ("malformed", 1),
         };
         self.metrics.skipped(reason, count);
+        if let Some(server) = self.registry.servers.get(server) {
+            self.numbers.disturbed(server.store, self.registry.clock.now_ms());
+        }
         tracing::debug!(server = server.0, %why, "event skipped");
     }
 
@@ -296,6 +310,8 @@ impl feed::Intake for Intake {
     fn lost(&self, server: ServerKey, why: Lost) {
         tracing::debug!(server = server.0, %why, "stream lost");
         self.metrics.reconnected();
+        let store = self.registry.servers.get(server).map(|server| server.store);
+        self.numbers.ends(server, store, self.registry.clock.now_ms());
         self.doubts.doubt(server);
     }
 }

@@ -5,7 +5,7 @@
 mod present;
 mod session;
 
-pub(super) use self::session::InHand;
+pub(super) use self::session::{InHand, Occasion};
 
 use std::{sync::Arc, time::Duration};
 

@@ -20,7 +20,7 @@ use super::{
     walk::{Ask, Step, Walk, changes_since},
 };
 use crate::{
-    discovery::agent,
+    discovery::{agent, unreachable_of},
     domain::{
         ids::{ServerKey, SessionId, StoreKey},
         session::SessionRow,
@@ -282,7 +282,10 @@ impl StoreTask {
     async fn unreachable(&mut self) -> &[u32] {
         let fresh = self.agents.as_ref().is_some_and(|(asked, _)| asked.elapsed() < AGENTS_FOR);
         if !fresh {
-            self.agents = Some((Instant::now(), self.shared.unreachable(self.store).await));
+            let (shared, store) = (Arc::clone(&self.shared), self.store);
+            let look = move || unreachable_of(&*shared.machine, &shared.registry, store);
+            let found = tokio::task::spawn_blocking(look).await;
+            self.agents = Some((Instant::now(), found.unwrap_or_default()));
         }
         self.agents.as_ref().map_or(&[], |(_, pids)| pids)
     }

@@ -17,6 +17,7 @@ mod death;
 mod endpoints;
 mod fidelity;
 mod lists;
+mod numbers;
 mod on_demand;
 mod orphans;
 mod plugin_command;

@@ -166,6 +166,7 @@ impl Listener for Intake {
             Unheard::Changed { since_ms } => since_ms,
             Unheard::Gone(row) => return self.take_off(store, session, &row),
         };
+        self.unheard_of(store, session);
         self.look_at(store, session, Occasion { reason: LIST, since_ms });
     }
 }
