@@ -11,6 +11,7 @@ mod keeping;
 mod numbers;
 mod reception;
 mod repair;
+mod restart;
 mod scout;
 mod second;
 mod spawning;
@@ -176,6 +177,7 @@ impl App {
         let scout: Arc<dyn Scout> = Arc::new(Rider::new(&registry, &sync, &asking, merging, &doubts));
         let seen = Seen { registry: &registry, machine: &machine, client, doubts };
         let intake = Intake::new(&seen, &hub, &herald, &catalogue, &metrics);
+        intake.was_away(merged.away_since_ms);
         sync.tell(Box::new(intake.clone()));
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
@@ -262,8 +264,12 @@ impl App {
         } = self;
         let second_hub = second.hub();
         let hub = merged.hub.clone();
+        let makes_up = merged.away_since_ms.is_some();
         let keeping = merged.begin();
         let discovered = discovery.first_round();
+        if makes_up {
+            tasks.spawn(feeds.intake().make_up(discovered.clone(), stopping.child_token()));
+        }
         tasks.spawn(second.run(stopping.child_token()));
         tasks.spawn(desk.run(stopping.child_token()));
         tasks.spawn(discovery.run(feeds, stopping.child_token()));

@@ -50,6 +50,11 @@ impl Feeds {
         Self { intake, herald, client, running: Mutex::default(), tasks, stop }
     }
 
+    /// Who takes in what they carry.
+    pub(super) fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
     fn start(&self, server: &Server) {
         let Some(feed) = feed_of(server, Interface::First, &self.client) else { return };
         let stop = self.stop.child_token();

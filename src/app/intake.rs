@@ -195,6 +195,13 @@ impl Intake {
         }
     }
 
+    /// Nobody has listened since then, if ever.
+    pub(super) fn was_away(&self, since_ms: Option<u64>) {
+        if let Some(since_ms) = since_ms {
+            self.gaps.away_since(since_ms);
+        }
+    }
+
     fn set_state(&self, key: ServerKey, state: State, told: ServerChange) {
         let before = self.registry.servers.get(key).map(|server| server.state);
         if before.is_none_or(|before| before == state) {

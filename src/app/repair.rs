@@ -10,6 +10,7 @@ pub(super) use self::session::{InHand, Occasion};
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 
 use self::present::Present;
 use super::intake::{Intake, Observed, emitter, observe};
@@ -29,6 +30,9 @@ use crate::{
 
 /// Why a server is asked, as metrics and `pointsman.repaired` name it: its stream has begun anew.
 const RECONNECT: &str = "reconnect";
+
+/// The same: we did not run.
+const RESTART: &str = "restart";
 
 /// How many sessions are looked at after one gap: those that changed last, and those that clients show.
 const SESSIONS: usize = 100;
@@ -84,7 +88,8 @@ impl Intake {
         let told = looked.iter().flatten().filter(|(_, events)| *events > 0);
         let sessions: Vec<SessionId> = told.clone().map(|(session, _)| session.clone()).collect();
         let events = told.map(|(_, events)| events).sum();
-        self.repaired(server, RECONNECT, &sessions, events);
+        let reason = if self.gaps.makes_up() { RESTART } else { RECONNECT };
+        self.repaired(server, reason, &sessions, events);
         looked.map(drop)
     }
 
@@ -108,7 +113,13 @@ impl Intake {
         since: Since<'_>,
     ) -> Result<Vec<Change>, AskError> {
         let info = present.rows.get(session).cloned();
-        let is_new = !self.registry.sessions.is_announced(server.store, session);
+        let shown = self.hub.shown(session);
+        let is_new = if self.gaps.makes_up() {
+            // The first list shows it as well, and was not there when it was made.
+            shown.is_unknown()
+        } else {
+            !self.registry.sessions.is_announced(server.store, session)
+        };
         let mut found = Found { info, is_new, ..Found::default() };
         let Some((directory, _)) = self.place(session, present) else { return Ok(Vec::new()) };
         if server.directories.contains(&directory) {
@@ -116,6 +127,10 @@ impl Intake {
                 Some(list) => {
                     let is_whole = list.len() < MESSAGES;
                     found.messages = Some(Messages { list, is_whole });
+                    if found.info.is_some() || shown.has_singles() {
+                        found.todo = agent.list_of(session, "todo").await?.map(Value::Array);
+                        found.diff = agent.list_of(session, "diff").await?.map(Value::Array);
+                    }
                 }
                 None if agent.exists(session, self.registry.clock.now_ms()).await?.is_none() => {
                     return Ok(self.hub.shown(session).end(session.as_str(), None).into_iter().collect());
@@ -139,7 +154,10 @@ impl Intake {
             return Some((row["directory"].as_str()?.into(), row["projectID"].as_str()?.into()));
         }
         let known = self.registry.sessions.describe(session, &self.registry.servers.now());
-        known.into_iter().next().map(|known| (known.row.directory, known.row.project))
+        // Of one that is only remembered to be claimed no more is known than that.
+        let mut known = known.into_iter().map(|known| known.row).filter(|row| !row.directory.is_empty());
+        let known = known.next().map(|row| (row.directory, row.project));
+        known.or_else(|| self.hub.shown(session).place())
     }
 
     /// Tells what was missed of a session; gives the number of events.

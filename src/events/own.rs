@@ -186,12 +186,7 @@ pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
     let directory = orphan.directory.cloned();
     match interface {
         Interface::First => {
-            let named = |key: &str, value: Option<&str>| {
-                value.map_or_else(String::new, |value| format!(r#""{key}":{},"#, json(value)))
-            };
-            let (in_directory, of_project) =
-                (named("directory", directory.as_deref()), named("project", orphan.project));
-            let before = format!(r#"{{{in_directory}{of_project}"payload":"#);
+            let before = before(directory.as_deref(), orphan.project);
             Own { session, directory, ..wrap(&before, kind, &answer) }
         }
         Interface::Second => {
@@ -202,6 +197,27 @@ pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
             Own { kind, payload: 0..frame.len(), frame: frame.into(), session, directory }
         }
     }
+}
+
+/// What stands before the payload of an event of a directory.
+fn before(directory: Option<&str>, project: Option<&str>) -> String {
+    let named = |key: &str, value: Option<&str>| {
+        value.map_or_else(String::new, |value| format!(r#""{key}":{},"#, json(value)))
+    };
+    format!(r#"{{{}{}"payload":"#, named("directory", directory), named("project", project))
+}
+
+/// `session.status` idle of a session whose server has gone, as that would have told it.
+pub fn idle(session: &SessionId, directory: Option<&Arc<str>>, project: Option<&str>) -> Own {
+    let properties = format!(r#"{{"sessionID":{},"status":{{"type":"idle"}}}}"#, json(session));
+    let before = before(directory.map(|directory| &**directory), project);
+    let (session, directory) = (Some(session.clone()), directory.cloned());
+    Own { session, directory, ..wrap(&before, "session.status", &properties) }
+}
+
+/// What happened while pointsman was away has been told.
+pub fn complete() -> Own {
+    wrap(BARE, "pointsman.complete", "{}")
 }
 
 /// pointsman was started anew: what happened meanwhile is not in the journal. `clean` says whether everything told
@@ -233,7 +249,7 @@ pub fn repaired(repaired: &Repaired<'_>) -> Own {
 pub(super) struct Hello<'a> {
     /// Where the stream begins.
     pub(super) cursor: Option<String>,
-    /// Whether all that was missed follows; `None` for who named no cursor.
+    /// Whether all that was missed follows, or is still being asked for; `None` for who named no cursor.
     pub(super) resume: Option<&'static str>,
     /// Why it does not.
     #[serde(skip_serializing_if = "Option::is_none")]

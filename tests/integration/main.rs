@@ -9,6 +9,7 @@
 mod architecture;
 mod at_most_once;
 mod attach_and_open;
+mod away;
 mod bad_input;
 mod base_path;
 mod catalogue;
