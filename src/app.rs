@@ -8,8 +8,10 @@ mod gaps;
 mod herald;
 mod intake;
 mod keeping;
+mod numbers;
 mod reception;
 mod repair;
+mod restart;
 mod scout;
 mod second;
 mod spawning;
@@ -32,9 +34,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     feeds::Feeds,
-    gaps::Gaps,
     herald::Herald,
-    intake::{Intake, Overtaken},
+    intake::Intake,
     keeping::Merged,
     reception::{Reception, Seen},
     scout::Rider,
@@ -174,21 +175,14 @@ impl App {
         let sync = Sync::new(Arc::clone(&registry), Arc::clone(&machine), client.clone());
         let merging = merging(&config);
         let scout: Arc<dyn Scout> = Arc::new(Rider::new(&registry, &sync, &asking, merging, &doubts));
-        let intake = Intake {
-            registry: Arc::clone(&registry),
-            catalogue: catalogue.clone(),
-            hub: hub.clone(),
-            herald: herald.clone(),
-            doubts: doubts.clone(),
-            client: client.clone(),
-            metrics: Arc::clone(&metrics),
-            overtaken: Overtaken::default(),
-            gaps: Gaps::default(),
-        };
+        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
+        let intake = Intake::new(&seen, &hub, &herald, &catalogue, &metrics);
+        intake.was_away(merged.away_since_ms);
+        sync.tell(Box::new(intake.clone()));
         let stream_client = stream_client(&config)?;
         let second = Second::new(streams.clone(), &registry, &metrics, &stream_client, &tasks);
+        tasks.spawn(intake.clone().watch_numbers(stop.child_token()));
         let feeds = Feeds::new(intake, herald.clone(), stream_client, tasks.clone(), stop.child_token());
-        let seen = Seen { registry: &registry, machine: &machine, client, doubts };
         let (discovery, desk) = reception.staff(&config, seen.clone(), herald.clone());
         let spawner = spawning.begin(&config, state_dir.shelf(), seen, discovery.door(), hubs);
         let readiness = Readiness::new(discovery.first_round(), sync.first_round());
@@ -270,8 +264,12 @@ impl App {
         } = self;
         let second_hub = second.hub();
         let hub = merged.hub.clone();
+        let makes_up = merged.away_since_ms.is_some();
         let keeping = merged.begin();
         let discovered = discovery.first_round();
+        if makes_up {
+            tasks.spawn(feeds.intake().make_up(discovered.clone(), stopping.child_token()));
+        }
         tasks.spawn(second.run(stopping.child_token()));
         tasks.spawn(desk.run(stopping.child_token()));
         tasks.spawn(discovery.run(feeds, stopping.child_token()));

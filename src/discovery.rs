@@ -45,7 +45,7 @@ pub use self::{
     door::{Door, Registrant},
     doubts::Doubts,
     readiness::Readiness,
-    unreachable::unreachable,
+    unreachable::{unreachable, unreachable_of},
 };
 
 /// A server that the configuration names.

@@ -28,6 +28,7 @@ pub mod own;
 pub mod picture;
 pub mod repair;
 mod replay;
+pub mod sequence;
 pub mod sse;
 pub mod subscriber;
 mod text;

@@ -148,6 +148,11 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
 /// See the module.
 pub struct Metrics {
     registry: Registry,
@@ -163,6 +168,7 @@ pub struct Metrics {
     idles_withheld: Counter,
     partial: Family<ReasonLabels, Counter>,
     rows: Counter,
+    missing: Family<CauseLabels, Counter>,
     repairs: Family<ReasonLabels, Counter>,
     repaired: Family<ReasonLabels, Counter>,
 }
@@ -225,6 +231,8 @@ impl Metrics {
         let skipped = Family::<ReasonLabels, Counter>::default();
         let partial = Family::<ReasonLabels, Counter>::default();
         registry.register("events_skipped", "Pieces of streams that were no events", skipped.clone());
+        let missing = Family::<CauseLabels, Counter>::default();
+        registry.register("changes_missing", "Stored changes that no stream has carried", missing.clone());
         let repairs = Family::<ReasonLabels, Counter>::default();
         let repaired = Family::<ReasonLabels, Counter>::default();
         registry.register("repairs", "Times that servers were asked for what was missed", repairs.clone());
@@ -245,6 +253,7 @@ impl Metrics {
             idles_withheld,
             partial,
             rows,
+            missing,
             repairs,
             repaired,
         }
@@ -306,6 +315,11 @@ impl Metrics {
     pub fn repaired(&self, reason: &'static str, events: usize) {
         self.repairs.get_or_create(&ReasonLabels { reason }).inc();
         self.repaired.get_or_create(&ReasonLabels { reason }).inc_by(events as u64);
+    }
+
+    /// Numbers of stored changes were carried by no stream. `cause` is one of few fixed words.
+    pub fn numbers_missing(&self, cause: &'static str, count: u64) {
+        self.missing.get_or_create(&CauseLabels { cause }).inc_by(count);
     }
 
     /// Discovery has looked around once.
@@ -388,6 +402,7 @@ mod tests {
         metrics.skipped("too-large", 1);
         metrics.partial("slow");
         metrics.repaired("reconnect", 1);
+        metrics.numbers_missing("unseen", 1);
         let shown = metrics.render();
         let shown: std::collections::BTreeSet<String> = shown
             .lines()

@@ -117,6 +117,11 @@ impl Registry {
         self.expected.lock().remove(id);
     }
 
+    /// Whether the process of this server runs and has not answered yet.
+    pub fn is_expected(&self, id: &ServerId) -> bool {
+        self.expected.lock().contains(id)
+    }
+
     /// Whether an earlier run knew that `session` belongs to a server whose process still runs and has not answered
     /// yet: then no other may have it meanwhile.
     pub fn is_awaited(&self, session: &SessionId) -> bool {

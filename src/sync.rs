@@ -6,13 +6,20 @@
 //! never waits for it, and other stores have their own task. Nothing here makes a server open any directory but its
 //! own.
 //!
-//! Also here: the look-up of a session that nobody has listed yet ([`Sync::look_up`]), and the suspicion that an
-//! agent we cannot hear writes a session (kept in [`crate::registry::unseen`]).
+//! Also here: the look-up of a session that nobody has listed yet ([`Sync::look_up`]), what lists show and no stream
+//! tells ([`Listener`]), and the suspicion that an agent we cannot hear writes a session (kept in
+//! [`crate::registry::unseen`]).
 //!
 //! Left to others: whose a session is. A list proves that a session exists, never who runs it.
 
-use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -21,17 +28,23 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{ids::StoreKey, kind::Kind},
+    domain::{
+        ids::{SessionId, StoreKey},
+        kind::Kind,
+    },
     machine::Machine,
     opencode::client::AgentClient,
     registry::{Registry, server::Server},
 };
+
+pub use self::unheard::{Listener, Unheard};
 
 mod changes;
 mod look_up;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unheard;
 mod walk;
 
 /// How long the first lists may take before we count as ready without them: a server may have to open its directory
@@ -46,6 +59,8 @@ struct Pace {
     /// How often the list is asked for changes without a sign of any, and how often one page of the whole list is
     /// gone through. Streams tell of most changes at once; this finds what none told.
     unasked: Duration,
+    /// How often one page is gone through while the store is being written: what is deleted leaves no other trace.
+    written: Duration,
     /// How long streams may take to tell what a list has shown already.
     heard_within: Duration,
 }
@@ -53,6 +68,7 @@ struct Pace {
 const PACE: Pace = Pace {
     tick: Duration::from_secs(1),
     unasked: Duration::from_mins(1),
+    written: Duration::from_secs(10),
     heard_within: Duration::from_secs(2),
 };
 
@@ -74,6 +90,9 @@ struct Shared {
     /// Rows read since somebody last asked.
     rows: std::sync::atomic::AtomicU64,
     look_ups: look_up::LookUps,
+    /// Stores whose list was read to its end once: what comes later is new.
+    read: Mutex<HashSet<StoreKey>>,
+    listener: OnceLock<Box<dyn Listener>>,
 }
 
 impl std::fmt::Debug for Sync {
@@ -99,8 +118,15 @@ impl Sync {
                 first_round: watch::Sender::new(false),
                 rows: std::sync::atomic::AtomicU64::new(0),
                 look_ups: look_up::LookUps::default(),
+                read: Mutex::default(),
+                listener: OnceLock::new(),
             }),
         }
+    }
+
+    /// From now on `listener` is told what no stream tells. To be called once.
+    pub fn tell(&self, listener: Box<dyn Listener>) {
+        let _ = self.shared.listener.set(listener);
     }
 
     /// Becomes true once the list of every store that the first look of discovery found has been read or has failed,
@@ -163,6 +189,12 @@ impl Sync {
 }
 
 impl Shared {
+    fn tell(&self, store: StoreKey, session: &SessionId, what: Unheard) {
+        if let Some(listener) = self.listener.get() {
+            listener.unheard(store, session, what);
+        }
+    }
+
     /// The stores that can be asked.
     fn stores(&self) -> HashSet<StoreKey> {
         let servers = self.registry.servers.now();

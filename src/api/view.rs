@@ -3,7 +3,7 @@
 use super::{
     Api,
     explain::{Explanation, explain},
-    wire::{ClaimView, SessionDetail, SessionView, Status, Viewer},
+    wire::{ClaimView, SessionDetail, SessionView, Status, UnseenWriter, Viewer},
 };
 use crate::{
     domain::{
@@ -64,6 +64,11 @@ pub(super) fn detail(api: &Api, known: &Known, servers: &Snapshot) -> SessionDet
         store: api.registry.stores.label(known.store),
         claims: claims(known, servers),
         suspected,
+        unseen_writer: api
+            .registry
+            .unseen
+            .last_sighting(&known.row.id)
+            .map(|sighting| UnseenWriter { at: sighting.at_ms, pids: sighting.pids }),
         reason,
         until,
     }

@@ -188,7 +188,7 @@ pub struct ClaimView {
     "id": "ses_e021c7fa2ffe8VGOoFNM8lM5q9", "title": "Fix the parser", "directory": "/home/ann/shop",
     "ownerPort": 4302, "owner": "srv_c92d9177f4ebe5f9", "evidence": "busy", "status": "busy",
     "updated": 1_793_620_991_000_u64, "project": "0c3f9f3d", "parent": null, "store": "file:fd00:1a2b3c",
-    "claims": [], "suspected": [],
+    "claims": [], "suspected": [], "unseenWriter": null,
     "reason": "127.0.0.1:4302 owns this session: it is working on it now (busy since 12:03:11).",
     "until": "It stays there until that server says that the turn has ended; then the next claim decides."
 }))]
@@ -207,10 +207,23 @@ pub struct SessionDetail {
     pub claims: Vec<ClaimView>,
     /// Processes that open no port and seem to write it.
     pub suspected: Vec<u32>,
+    /// Whether somebody has written it of whom nobody hears.
+    #[serde(rename = "unseenWriter")]
+    pub unseen_writer: Option<UnseenWriter>,
     /// Why its requests go where they go, for people.
     pub reason: String,
     /// What would change that, for people.
     pub until: String,
+}
+
+/// A process that wrote a session and tells nobody: streams left out changes that are in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({ "at": 1_793_620_991_000_u64, "pids": [12886] }))]
+pub struct UnseenWriter {
+    /// When that was noticed last, in milliseconds since 1970.
+    pub at: u64,
+    /// The processes that it may have been; none if it has ended since.
+    pub pids: Vec<u32>,
 }
 
 /// Where a session is to go from now on.

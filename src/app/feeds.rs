@@ -50,6 +50,11 @@ impl Feeds {
         Self { intake, herald, client, running: Mutex::default(), tasks, stop }
     }
 
+    /// Who takes in what they carry.
+    pub(super) fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
     fn start(&self, server: &Server) {
         let Some(feed) = feed_of(server, Interface::First, &self.client) else { return };
         let stop = self.stop.child_token();
@@ -102,6 +107,8 @@ impl Watcher for Feeds {
 
     fn departed(&self, server: Arc<Server>, news: News) {
         self.end(server.key);
+        let now_ms = self.intake.registry.clock.now_ms();
+        self.intake.numbers.ends(server.key, Some(server.store), now_ms);
         self.herald.server(ServerChange::Down, &server);
         self.herald.cry(news);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{gaps::Gaps, herald::Herald};
+use super::{gaps::Gaps, herald::Herald, numbers::Numbers, reception::Seen, repair::InHand};
 use crate::{
     discovery::{Doubts, agent},
     domain::{
@@ -21,6 +21,7 @@ use crate::{
         hub::{Emitter, Hub},
         own::ServerChange,
     },
+    machine::Machine,
     metrics::Metrics,
     opencode::{
         client::AgentClient,
@@ -60,6 +61,12 @@ pub(super) struct Intake {
     pub(super) overtaken: Overtaken,
     /// What streams have missed.
     pub(super) gaps: Gaps,
+    /// The sessions that are asked about one by one.
+    pub(super) in_hand: InHand,
+    /// What the numbers of changes prove to be missing.
+    pub(super) numbers: Numbers,
+    /// Where processes are that nobody can reach.
+    pub(super) machine: Arc<dyn Machine>,
 }
 
 /// Sessions whose status a stream has told since its server was asked for all of them: the stream's word is newer
@@ -121,6 +128,7 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
         }
         Signal::Created(row) => {
             registry.sessions.row(server.store, row, 0);
+            registry.sessions.announce(server.store, &row.id);
             claim(Evidence::Emitted)
         }
         Signal::Updated(row) => {
@@ -163,6 +171,37 @@ pub fn observe(registry: &Registry, server: &Arc<Server>, event: &Decoded) -> Ob
 }
 
 impl Intake {
+    /// One that tells `hub` and `herald` what it hears.
+    pub(super) fn new(
+        seen: &Seen<'_>,
+        hub: &Hub,
+        herald: &Herald,
+        catalogue: &Catalogue,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        Self {
+            registry: Arc::clone(seen.registry),
+            catalogue: catalogue.clone(),
+            hub: hub.clone(),
+            herald: herald.clone(),
+            doubts: seen.doubts.clone(),
+            client: seen.client.clone(),
+            metrics: Arc::clone(metrics),
+            overtaken: Overtaken::default(),
+            gaps: Gaps::default(),
+            in_hand: InHand::default(),
+            numbers: Numbers::default(),
+            machine: Arc::clone(seen.machine),
+        }
+    }
+
+    /// Nobody has listened since then, if ever.
+    pub(super) fn was_away(&self, since_ms: Option<u64>) {
+        if let Some(since_ms) = since_ms {
+            self.gaps.away_since(since_ms);
+        }
+    }
+
     fn set_state(&self, key: ServerKey, state: State, told: ServerChange) {
         let before = self.registry.servers.get(key).map(|server| server.state);
         if before.is_none_or(|before| before == state) {
@@ -217,6 +256,7 @@ impl feed::Intake for Intake {
     fn connected(&self, server: ServerKey) {
         self.set_state(server, State::Up, ServerChange::Changed);
         if let Some(server) = self.registry.servers.get(server) {
+            self.numbers.begins(&server, self.registry.clock.now_ms());
             // What changed while nobody listened was told to nobody.
             self.hub.missed(&server.id.0);
             self.catalogue.changed(server.store);
@@ -241,6 +281,9 @@ impl feed::Intake for Intake {
             // Before anybody is told, since clients read anew upon it.
             self.catalogue.changed(server.store);
         }
+        if let Signal::Sync { session, seq } = &event.signal {
+            self.numbered(&server, session, *seq);
+        }
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);
@@ -257,6 +300,9 @@ impl feed::Intake for Intake {
             Skipped::Malformed(_) => ("malformed", 1),
         };
         self.metrics.skipped(reason, count);
+        if let Some(server) = self.registry.servers.get(server) {
+            self.numbers.disturbed(server.store, self.registry.clock.now_ms());
+        }
         tracing::debug!(server = server.0, %why, "event skipped");
     }
 
@@ -271,6 +317,8 @@ impl feed::Intake for Intake {
     fn lost(&self, server: ServerKey, why: Lost) {
         tracing::debug!(server = server.0, %why, "stream lost");
         self.metrics.reconnected();
+        let store = self.registry.servers.get(server).map(|server| server.store);
+        self.numbers.ends(server, store, self.registry.clock.now_ms());
         self.doubts.doubt(server);
     }
 }

@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Merged {
     pub(super) hub: Hub,
     keeper: Option<Keeper>,
+    /// When an earlier run told something last, if its clients may come back.
+    pub(super) away_since_ms: Option<u64>,
 }
 
 impl Merged {
@@ -38,12 +40,19 @@ impl Merged {
             Journal::remove(&directory)?;
             (Journal::in_memory(), None)
         };
-        Ok(Self { hub: Hub::journalled(Limits::default(), journal, catch_up(config.catch_up)), keeper })
+        let left = journal.left(config.catch_up.window);
+        let away_since_ms = left.as_ref().map(|left| left.until_ms);
+        let hub = Hub::journalled(Limits::default(), journal, catch_up(config.catch_up));
+        if let Some(left) = left.filter(|_| hub.repairs()) {
+            hub.recall(left);
+        }
+        let away_since_ms = away_since_ms.filter(|_| hub.repairs());
+        Ok(Self { hub, keeper, away_since_ms })
     }
 
     /// Begins to keep what is told, and tells those who come back that we were away.
     pub(super) fn begin(self) -> Keeping {
-        let Self { hub, keeper } = self;
+        let Self { hub, keeper, .. } = self;
         if let Some(clean) = hub.journal().and_then(Journal::before) {
             hub.announce(own::restarted(clean));
         }

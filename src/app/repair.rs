@@ -1,20 +1,22 @@
-//! After a gap in a server's stream: asks the server what it says now, and tells what nobody was told.
+//! After a gap in what streams tell: asks a server what it says now, and tells what nobody was told.
 //!
 //! Bounded in sessions, messages and questions at once. Asks only about directories in use, so that none is opened.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+mod present;
+mod session;
+
+pub(super) use self::session::{InHand, Occasion};
+
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
+use self::present::Present;
 use super::intake::{Intake, Observed, emitter, observe};
 use crate::{
     discovery::agent,
-    domain::{ask::AskKind, directory::same_directory, ids::SessionId},
+    domain::{directory::same_directory, ids::SessionId},
     events::{
         own::{self, Repaired},
         repair::{Change, Found, Messages, Since},
@@ -25,6 +27,12 @@ use crate::{
     },
     registry::{Crier, server::Server},
 };
+
+/// Why a server is asked, as metrics and `pointsman.repaired` name it: its stream has begun anew.
+const RECONNECT: &str = "reconnect";
+
+/// The same: we did not run.
+const RESTART: &str = "restart";
 
 /// How many sessions are looked at after one gap: those that changed last, and those that clients show.
 const SESSIONS: usize = 100;
@@ -43,20 +51,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest of them: a server that lives and does not answer costs no more than that.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// What a server says of one directory.
-struct InDirectory {
-    directory: Arc<str>,
-    statuses: serde_json::Map<String, Value>,
-    asks: Vec<(AskKind, Value)>,
-}
-
-/// What a server says, but for messages.
-#[derive(Default)]
-struct Present {
-    rows: HashMap<SessionId, Value>,
-    directories: Vec<InDirectory>,
-}
 
 impl Intake {
     /// Asks until nothing is missing any more of a server whose stream has begun anew.
@@ -79,7 +73,7 @@ impl Intake {
         let found_at = self.hub.position();
         let agent = agent(&self.client, server);
         let since = Since { server: &server.id.0, ms: since_ms.saturating_sub(OVERLAP_MS) };
-        let present = Present::ask(&agent, server, since).await?;
+        let present = Present::ask(&agent, since.ms, server.directories.all()).await?;
         let sessions = present.sessions(self.hub.told_by(since.server, SESSIONS));
         let looks = stream::iter(sessions).map(|session| {
             let (present, agent) = (&present, &agent);
@@ -94,13 +88,19 @@ impl Intake {
         let told = looked.iter().flatten().filter(|(_, events)| *events > 0);
         let sessions: Vec<SessionId> = told.clone().map(|(session, _)| session.clone()).collect();
         let events = told.map(|(_, events)| events).sum();
-        self.metrics.repaired("reconnect", events);
-        if events > 0 {
-            tracing::info!(server = %server.id, sessions = sessions.len(), events, "what a stream missed was told");
-            let server = since.server;
-            self.hub.announce(own::repaired(&Repaired { server, sessions: &sessions, events }));
-        }
+        let reason = if self.gaps.makes_up() { RESTART } else { RECONNECT };
+        self.repaired(server, reason, &sessions, events);
         looked.map(drop)
+    }
+
+    /// Counts a repair, and tells of it if anything was amiss.
+    fn repaired(&self, server: &Server, reason: &'static str, sessions: &[SessionId], events: usize) {
+        self.metrics.repaired(reason, events);
+        if events > 0 {
+            let count = sessions.len();
+            tracing::info!(server = %server.id, reason, sessions = count, events, "what was missed was told");
+            self.hub.announce(own::repaired(&Repaired { server: &server.id.0, reason, sessions, events }));
+        }
     }
 
     /// What nobody was told of one session.
@@ -112,16 +112,28 @@ impl Intake {
         session: &SessionId,
         since: Since<'_>,
     ) -> Result<Vec<Change>, AskError> {
-        let mut found = Found { info: present.rows.get(session).cloned(), ..Found::default() };
+        let info = present.rows.get(session).cloned();
+        let shown = self.hub.shown(session);
+        let is_new = if self.gaps.makes_up() {
+            // The first list shows it as well, and was not there when it was made.
+            shown.is_unknown()
+        } else {
+            !self.registry.sessions.is_announced(server.store, session)
+        };
+        let mut found = Found { info, is_new, ..Found::default() };
         let Some((directory, _)) = self.place(session, present) else { return Ok(Vec::new()) };
         if server.directories.contains(&directory) {
             match agent.messages(session, MESSAGES).await? {
                 Some(list) => {
                     let is_whole = list.len() < MESSAGES;
                     found.messages = Some(Messages { list, is_whole });
+                    if found.info.is_some() || shown.has_singles() {
+                        found.todo = agent.list_of(session, "todo").await?.map(Value::Array);
+                        found.diff = agent.list_of(session, "diff").await?.map(Value::Array);
+                    }
                 }
                 None if agent.exists(session, self.registry.clock.now_ms()).await?.is_none() => {
-                    return Ok(self.hub.shown(session).end(session.as_str()).into_iter().collect());
+                    return Ok(self.hub.shown(session).end(session.as_str(), None).into_iter().collect());
                 }
                 None => return Ok(Vec::new()),
             }
@@ -142,7 +154,10 @@ impl Intake {
             return Some((row["directory"].as_str()?.into(), row["projectID"].as_str()?.into()));
         }
         let known = self.registry.sessions.describe(session, &self.registry.servers.now());
-        known.into_iter().next().map(|known| (known.row.directory, known.row.project))
+        // Of one that is only remembered to be claimed no more is known than that.
+        let mut known = known.into_iter().map(|known| known.row).filter(|row| !row.directory.is_empty());
+        let known = known.next().map(|row| (row.directory, row.project));
+        known.or_else(|| self.hub.shown(session).place())
     }
 
     /// Tells what was missed of a session; gives the number of events.
@@ -155,52 +170,33 @@ impl Intake {
         found_at: u64,
     ) -> usize {
         let Some((directory, project)) = self.place(session, present) else { return 0 };
+        self.tell_in(server, session, (&directory, &project), changes, found_at)
+    }
+
+    fn tell_in(
+        &self,
+        server: &Arc<Server>,
+        session: &SessionId,
+        (directory, project): (&str, &str),
+        changes: Vec<Change>,
+        found_at: u64,
+    ) -> usize {
         let mut decoder = Decoder::new();
         let mut told = 0;
         for change in changes {
-            let Ok(event) = decoder.decode(change.frame(&directory, &project)) else { continue };
+            let Ok(event) = decoder.decode(change.frame(directory, project)) else { continue };
             let speaks_of_the_server =
                 matches!(event.signal, Signal::Asked { .. } | Signal::Answered { .. } | Signal::Deleted);
             if speaks_of_the_server && let Observed::PassOn(news) = observe(&self.registry, server, &event) {
                 self.herald.cry(news);
             }
-            told += usize::from(self.hub.publish_found(&emitter(server), event, found_at));
+            let (makes, emitter) = (matches!(event.signal, Signal::Created(_)), emitter(server));
+            let is_told = self.hub.publish_found(&emitter, event, found_at);
+            if is_told && makes {
+                self.registry.sessions.announce(server.store, session);
+            }
+            told += usize::from(is_told);
         }
         told
-    }
-}
-
-impl Present {
-    async fn ask(agent: &Agent, server: &Server, since: Since<'_>) -> Result<Self, AskError> {
-        let mut rows = HashMap::new();
-        for mut row in agent.rows_since(since.ms, SESSIONS).await? {
-            let id = row["id"].as_str().and_then(|id| SessionId::try_new(id).ok());
-            if let (Some(id), Some(fields)) = (id, row.as_object_mut()) {
-                // Only the list tells it.
-                fields.remove("project");
-                rows.insert(id, row);
-            }
-        }
-        let mut directories = Vec::new();
-        for directory in server.directories.all() {
-            let statuses = agent.statuses(&directory).await?;
-            let mut asks = Vec::new();
-            for kind in [AskKind::Permission, AskKind::Question] {
-                let waiting = agent.waiting(kind, &directory).await?;
-                asks.extend(waiting.into_iter().map(|ask| (kind, ask)));
-            }
-            directories.push(InDirectory { directory, statuses, asks });
-        }
-        Ok(Self { rows, directories })
-    }
-
-    /// The sessions to look at: those that changed, that do something, and that clients show.
-    fn sessions(&self, shown: Vec<SessionId>) -> BTreeSet<SessionId> {
-        let named = |id: &str| SessionId::try_new(id).ok();
-        let busy = self.directories.iter().flat_map(|there| there.statuses.keys());
-        let asks = self.directories.iter().flat_map(|there| &there.asks);
-        let asking = asks.filter_map(|(_, ask)| ask["sessionID"].as_str());
-        let at_work = busy.map(String::as_str).chain(asking).filter_map(named);
-        at_work.chain(self.rows.keys().cloned()).chain(shown).take(2 * SESSIONS).collect()
     }
 }

@@ -171,7 +171,7 @@ mod tests {
             "id": "ses_e021c7fa2ffe8VGOoFNM8lM5q9", "title": "Fix the parser", "directory": "/home/ann/shop",
             "ownerPort": null, "owner": owner, "evidence": "busy", "status": "busy", "updated": NOW - 1000,
             "project": "p", "parent": null, "store": "file:1:2", "claims": claims, "suspected": suspected,
-            "reason": reason,
+            "unseenWriter": null, "reason": reason,
             "until": "It stays there until that server says that the turn has ended; then the next claim decides."
         });
         serde_json::from_value(detail).unwrap()

@@ -1,9 +1,9 @@
 //! Agents that run but cannot be reached.
 
 use crate::{
-    domain::kind::Kind,
+    domain::{ids::StoreKey, kind::Kind},
     machine::{Machine, Process},
-    registry::Registry,
+    registry::{Registry, stores::StoreIdentity},
 };
 
 /// The agent processes of this machine that are no server we know and could own sessions: mostly terminals without a
@@ -18,6 +18,21 @@ pub fn unreachable(machine: &dyn Machine, registry: &Registry) -> Vec<Process> {
     let mut agents = machine.agents();
     agents.retain(|process| owns_sessions(process.invocation().kind) && !known(process));
     agents
+}
+
+/// The ids of those that have `store` open.
+pub fn unreachable_of(machine: &dyn Machine, registry: &Registry, store: StoreKey) -> Vec<u32> {
+    let reads_it = |process: &Process| {
+        process.store.as_ref().is_some_and(|file| {
+            let identity = StoreIdentity::File { device: file.device, inode: file.inode };
+            registry.stores.key(identity) == store
+        })
+    };
+    unreachable(machine, registry)
+        .iter()
+        .filter(|process| reads_it(process))
+        .map(|process| process.pid)
+        .collect()
 }
 
 /// An attached terminal works on another process's server, and other commands run no turns.

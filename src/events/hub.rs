@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// Read only for events that call for attention, and for streams that name no directory.
     pub(super) default_directory: RwLock<Option<Arc<str>>>,
     pub(super) closed: AtomicBool,
+    /// It is not known yet what happened since an earlier run ended.
+    is_incomplete: AtomicBool,
     pub(super) audience: watch::Sender<usize>,
     lanes: Mutex<HashMap<View, Weak<Lane>>>,
     disposals: Mutex<Disposals>,
@@ -112,7 +114,7 @@ impl Shared {
         let mut picture = picture.lock();
         let is_outdone = |session: &SessionId| {
             found_at
-                .zip(picture.told_at(session, &piece))
+                .zip(picture.told_at(session, &event.kind, &piece))
                 .is_some_and(|(found_at, told_at)| told_at >= found_at)
         };
         if event.session.as_ref().is_some_and(is_outdone) {
@@ -219,6 +221,7 @@ impl Hub {
             news: Arc::default(),
             default_directory: RwLock::default(),
             closed: AtomicBool::new(false),
+            is_incomplete: AtomicBool::new(false),
             audience: watch::Sender::new(0),
             lanes: Mutex::default(),
             disposals: Mutex::default(),
@@ -369,7 +372,8 @@ impl Hub {
             Some(Ok(_)) => (Vec::new(), end),
             Some(Err(_)) | None => self.shared.past(lane.view()),
         };
-        Subscription::new(self.shared.clone(), lane, Start { judged, past, end, servers })
+        let is_complete = !self.shared.is_incomplete.load(Ordering::Acquire);
+        Subscription::new(self.shared.clone(), lane, Start { judged, past, end, servers, is_complete })
     }
 
     /// Ready when something was published after this was called.
@@ -428,5 +432,6 @@ impl Hub {
 
 #[cfg(test)]
 mod convergence;
+mod past;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ mod erased;
 mod files;
 mod index;
 mod keeper;
+mod left;
 mod numbers;
 mod private;
 
@@ -22,6 +23,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::RwLock;
@@ -30,7 +32,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 pub(super) use self::index::{Page, Place};
 use self::{erased::Erased, files::Files, index::Index, numbers::Numbers};
-pub use self::{files::Bounds, keeper::Keeper};
+pub use self::{files::Bounds, keeper::Keeper, left::Left};
 use crate::{
     domain::ids::SessionId,
     events::{
@@ -44,6 +46,9 @@ const ERASED: &str = "erased";
 
 /// How much is read at a time for one subscriber, in bytes of events.
 const PAGE: usize = 256 << 10;
+
+/// How much of what an earlier run left is read again at the start, in bytes of files.
+const LEFT: u64 = 64 << 20;
 
 /// How many subscribers are read for at one time. The rest wait for their turn, and nobody for them.
 const READERS: usize = 2;
@@ -134,6 +139,15 @@ impl Journal {
     /// Whether an earlier run's numbers go on, and if so whether it ended in order.
     pub fn before(&self) -> Option<bool> {
         self.inner.numbers.before
+    }
+
+    /// What an earlier run told in the `window` before its end, if its numbers go on. Blocks on the file system.
+    pub fn left(&self, window: Duration) -> Option<Left> {
+        self.before()?;
+        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let mut left = left::left(&self.inner.index, window_ms, LEFT)?;
+        left.events.retain(|event| !self.hides(event));
+        Some(left)
     }
 
     /// What is counted.

@@ -186,12 +186,7 @@ pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
     let directory = orphan.directory.cloned();
     match interface {
         Interface::First => {
-            let named = |key: &str, value: Option<&str>| {
-                value.map_or_else(String::new, |value| format!(r#""{key}":{},"#, json(value)))
-            };
-            let (in_directory, of_project) =
-                (named("directory", directory.as_deref()), named("project", orphan.project));
-            let before = format!(r#"{{{in_directory}{of_project}"payload":"#);
+            let before = before(directory.as_deref(), orphan.project);
             Own { session, directory, ..wrap(&before, kind, &answer) }
         }
         Interface::Second => {
@@ -204,17 +199,40 @@ pub fn orphaned(orphan: &Orphaned<'_>, interface: Interface) -> Own {
     }
 }
 
+/// What stands before the payload of an event of a directory.
+fn before(directory: Option<&str>, project: Option<&str>) -> String {
+    let named = |key: &str, value: Option<&str>| {
+        value.map_or_else(String::new, |value| format!(r#""{key}":{},"#, json(value)))
+    };
+    format!(r#"{{{}{}"payload":"#, named("directory", directory), named("project", project))
+}
+
+/// `session.status` idle of a session whose server has gone, as that would have told it.
+pub fn idle(session: &SessionId, directory: Option<&Arc<str>>, project: Option<&str>) -> Own {
+    let properties = format!(r#"{{"sessionID":{},"status":{{"type":"idle"}}}}"#, json(session));
+    let before = before(directory.map(|directory| &**directory), project);
+    let (session, directory) = (Some(session.clone()), directory.cloned());
+    Own { session, directory, ..wrap(&before, "session.status", &properties) }
+}
+
+/// What happened while pointsman was away has been told.
+pub fn complete() -> Own {
+    wrap(BARE, "pointsman.complete", "{}")
+}
+
 /// pointsman was started anew: what happened meanwhile is not in the journal. `clean` says whether everything told
 /// before is.
 pub fn restarted(clean: bool) -> Own {
     wrap(BARE, "pointsman.restarted", &format!(r#"{{"clean":{clean}}}"#))
 }
 
-/// What was missed of a server's events has been found and told.
+/// What was missed has been found and told.
 #[derive(Clone, Debug, Serialize)]
 pub struct Repaired<'a> {
-    /// The id of the server.
+    /// The id of the server that was asked.
     pub server: &'a str,
+    /// Why it was asked.
+    pub reason: &'a str,
     /// The sessions of which something was missed.
     pub sessions: &'a [SessionId],
     /// How many events were told.
@@ -231,7 +249,7 @@ pub fn repaired(repaired: &Repaired<'_>) -> Own {
 pub(super) struct Hello<'a> {
     /// Where the stream begins.
     pub(super) cursor: Option<String>,
-    /// Whether all that was missed follows; `None` for who named no cursor.
+    /// Whether all that was missed follows, or is still being asked for; `None` for who named no cursor.
     pub(super) resume: Option<&'static str>,
     /// Why it does not.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -104,9 +104,26 @@ impl Picture {
         }
     }
 
+    /// Takes in an event that an earlier run has told. What was told before it began is not shown in full.
+    pub(super) fn recall(&mut self, event: &Arc<Event>, piece: &Piece<'_>) {
+        let floor = self.floor;
+        self.apply(event, piece, 0);
+        self.floor = self.floor.max(floor);
+    }
+
+    /// What is shown to go on at servers of which `is_there` does not hold: work, and open questions.
+    pub(super) fn left_open(&self, is_there: impl Fn(&str) -> bool) -> Vec<(SessionId, Arc<Event>)> {
+        let mut open = Vec::new();
+        for (id, session) in &self.sessions {
+            let of_others = session.open().filter(|event| !event.server.as_deref().is_none_or(&is_there));
+            open.extend(of_others.map(|event| (id.clone(), Arc::clone(event))));
+        }
+        open
+    }
+
     /// The last event that changed this piece.
-    pub(super) fn told_at(&self, session: &SessionId, piece: &Piece<'_>) -> Option<u64> {
-        self.sessions.get(session)?.told_at(piece)
+    pub(super) fn told_at(&self, session: &SessionId, kind: &str, piece: &Piece<'_>) -> Option<u64> {
+        self.sessions.get(session)?.told_at(kind, piece)
     }
 
     /// All that is shown of a session.

@@ -20,6 +20,8 @@ pub struct Shown {
     is_gone: bool,
     info: Option<Value>,
     status: Option<Told>,
+    todo: Option<Value>,
+    diff: Option<Value>,
     messages: BTreeMap<String, ShownMessage>,
     asks: BTreeMap<String, Option<Told>>,
 }
@@ -45,8 +47,14 @@ struct ShownMessage {
 pub struct Found {
     /// The session itself, if it changed lately.
     pub info: Option<Value>,
+    /// Nobody was told yet that it was made, if that was lately.
+    pub is_new: bool,
     /// Its last messages.
     pub messages: Option<Messages>,
+    /// Its list of things to do, if the server was asked.
+    pub todo: Option<Value>,
+    /// Its changes to files, if the server was asked.
+    pub diff: Option<Value>,
     /// What it does, if the server was asked: nothing is idle.
     pub status: Option<Option<Value>>,
     /// What the server waits for an answer to, if it was asked.
@@ -96,6 +104,8 @@ impl Shown {
         let server = event.server.clone();
         match &*event.kind {
             "session.deleted" => self.is_gone = true,
+            "todo.updated" => self.todo = Some(properties["todos"].take()),
+            "session.diff" => self.diff = Some(properties["diff"].take()),
             "session.created" | "session.updated" => self.info = Some(properties["info"].take()),
             "session.idle" => {
                 let what = json!({"type": "idle"});
@@ -134,9 +144,26 @@ impl Shown {
         self.messages.entry(text(id)).or_default()
     }
 
+    /// Whether nothing was told of it, as far as is remembered.
+    pub fn is_unknown(&self) -> bool {
+        self.info.is_none() && !self.is_gone && self.messages.is_empty()
+    }
+
+    /// The directory and the project of the session, if it is shown.
+    pub fn place(&self) -> Option<(Arc<str>, Arc<str>)> {
+        let info = self.info.as_ref()?;
+        Some((info["directory"].as_str()?.into(), info["projectID"].as_str()?.into()))
+    }
+
+    /// Whether its list of things to do, or its changes to files, are shown.
+    pub fn has_singles(&self) -> bool {
+        self.todo.is_some() || self.diff.is_some()
+    }
+
     /// The event that takes the session off the screens, if it is on them.
-    pub fn end(&self, session: &str) -> Option<Change> {
-        let info = self.info.clone().unwrap_or_else(|| json!({"id": session}));
+    /// `known` is what it was where no client has been told.
+    pub fn end(&self, session: &str, known: Option<Value>) -> Option<Change> {
+        let info = self.info.clone().or(known).unwrap_or_else(|| json!({"id": session}));
         let properties = json!({"sessionID": session, "info": info});
         (!self.is_gone).then_some(Change { kind: "session.deleted", properties })
     }
@@ -148,13 +175,24 @@ impl Shown {
             return changes;
         }
         let mut change = |kind, properties| changes.push(Change { kind, properties });
-        if let Some(info) = found.info.filter(|info| self.info.as_ref() != Some(info)) {
-            let is_new = self.info.is_none() && info["time"]["created"].as_u64() >= Some(since.ms);
+        if let Some(info) = found.info {
+            let is_new = found.is_new && info["time"]["created"].as_u64() >= Some(since.ms);
             let kind = if is_new { "session.created" } else { "session.updated" };
-            change(kind, json!({"sessionID": session, "info": info}));
+            if is_new || self.info.as_ref() != Some(&info) {
+                change(kind, json!({"sessionID": session, "info": info}));
+            }
         }
         if let Some(messages) = found.messages {
             self.compare_messages(session, messages, since, &mut change);
+        }
+        for (kind, key, found, shown) in [
+            ("todo.updated", "todos", found.todo, &self.todo),
+            ("session.diff", "diff", found.diff, &self.diff),
+        ] {
+            let nothing = json!([]);
+            if let Some(found) = found.filter(|found| found != shown.as_ref().unwrap_or(&nothing)) {
+                change(kind, json!({"sessionID": session, key: found}));
+            }
         }
         if let Some(asks) = found.asks {
             self.compare_asks(session, asks, since, &mut change);

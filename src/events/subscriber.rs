@@ -82,6 +82,8 @@ pub(super) struct Start {
     pub(super) end: u64,
     /// What our own stream names at its beginning.
     pub(super) servers: Vec<Present>,
+    /// It is known what happened while we did not run.
+    pub(super) is_complete: bool,
 }
 
 impl Start {
@@ -263,7 +265,11 @@ fn greeting(lane: &Lane, start: &Start) -> Bytes {
     if script.shape == Shape::Own {
         let hello = Hello {
             cursor: script.epoch.map(|epoch| Cursor { epoch, seq: position.saturating_sub(1) }.to_string()),
-            resume: start.judged.map(|judged| if judged.is_ok() { "ok" } else { "gap" }),
+            resume: start.judged.map(|judged| match judged {
+                Ok(_) if start.is_complete => "ok",
+                Ok(_) => "repairing",
+                Err(_) => "gap",
+            }),
             reason: reset.map(Reset::as_str),
             servers: &start.servers,
         };

@@ -243,6 +243,16 @@ impl Agent {
         }
     }
 
+    /// A list that a session has one of, `todo` or `diff`, as it is written; `None` where the server has none such. Opens
+    /// the session's directory.
+    pub async fn list_of(&self, session: &SessionId, what: &str) -> Result<Option<Vec<Value>>, AskError> {
+        match self.ask(&format!("/session/{session}/{what}"), &[], PAGE_PATIENCE).await {
+            Ok(answer) => Ok(read(answer.body, wire::whole).await.ok()),
+            Err(AskError::Status { .. } | AskError::Foreign { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What sessions do in the instance of `directory`, as it is written. Opens that directory.
     pub async fn statuses(&self, directory: &str) -> Result<serde_json::Map<String, Value>, AskError> {
         self.list("/session/status", Some(directory), wire::whole).await

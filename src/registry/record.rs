@@ -24,6 +24,8 @@ pub(super) struct Record {
     pub(super) updated_ms: u64,
     /// The round of reconciliation that saw the session in its store's list; 0 if none has yet.
     pub(super) round: u32,
+    /// Subscribers were told that it exists, or it was there before they could be.
+    pub(super) is_announced: bool,
 }
 
 impl Record {
@@ -38,6 +40,7 @@ impl Record {
             parent: None,
             updated_ms: 0,
             round: 0,
+            is_announced: false,
         }
     }
 
@@ -48,6 +51,7 @@ impl Record {
             self.claims.assert(*claim);
         }
         self.round = self.round.max(other.round);
+        self.is_announced |= other.is_announced;
         if other.updated_ms > self.updated_ms {
             self.updated_ms = other.updated_ms;
             self.directory = other.directory;

@@ -231,6 +231,16 @@ impl Sessions {
         });
     }
 
+    /// Subscribers know that the session exists: they were told, or it was there before they could be.
+    pub fn announce(&self, store: StoreKey, session: &SessionId) {
+        self.change_known(store, session, |record| record.is_announced = true);
+    }
+
+    /// Whether they do.
+    pub fn is_announced(&self, store: StoreKey, session: &SessionId) -> bool {
+        self.with(session, store, |record| record.is_announced).unwrap_or(false)
+    }
+
     /// The last known change of a session, in milliseconds since 1970 by its server's clock, and its project.
     pub fn last_change(&self, store: StoreKey, session: &SessionId) -> Option<(u64, std::sync::Arc<str>)> {
         let (updated_ms, project) =

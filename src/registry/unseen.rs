@@ -18,42 +18,76 @@ pub struct Suspicion {
     pub at_ms: u64,
 }
 
-/// See the module. A claim by output, screen, turn or pin clears the suspicion.
-#[derive(Debug, Default)]
-pub struct Unseen(Mutex<Table>);
+/// That somebody wrote a session whom we cannot hear: proven by what streams told and did not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// When it was noticed last, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The processes that had the session's store open then and could not be reached; none if it had ended by then.
+    pub pids: Vec<u32>,
+}
 
+/// See the module. A claim by output, screen, turn or pin clears the suspicion; a sighting
+/// is a fact and stays.
 #[derive(Debug, Default)]
-struct Table {
-    suspicions: HashMap<SessionId, Suspicion>,
+pub struct Unseen {
+    suspicions: Mutex<Table<Suspicion>>,
+    sightings: Mutex<Table<Sighting>>,
+}
+
+#[derive(Debug)]
+struct Table<T> {
+    known: HashMap<SessionId, T>,
     order: VecDeque<SessionId>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<T> Table<T> {
+    fn put(&mut self, session: &SessionId, what: T) {
+        if self.known.insert(session.clone(), what).is_none() {
+            self.order.push_back(session.clone());
+        }
+        while self.order.len() > MOST {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+    }
 }
 
 impl Unseen {
     /// Remembers, or renews, a suspicion.
     pub fn suspect(&self, session: &SessionId, suspicion: Suspicion) {
-        let mut table = self.0.lock();
-        if table.suspicions.insert(session.clone(), suspicion).is_none() {
-            table.order.push_back(session.clone());
-        }
-        while table.order.len() > MOST {
-            if let Some(oldest) = table.order.pop_front() {
-                table.suspicions.remove(&oldest);
-            }
-        }
+        self.suspicions.lock().put(session, suspicion);
     }
 
     /// Drops the suspicion: a server that we hear runs the session. Called for every such word, so it is quick when
     /// nothing is suspected.
     pub fn clear(&self, session: &SessionId) {
-        let mut table = self.0.lock();
-        if !table.suspicions.is_empty() && table.suspicions.remove(session).is_some() {
+        let mut table = self.suspicions.lock();
+        if !table.known.is_empty() && table.known.remove(session).is_some() {
             table.order.retain(|known| known != session);
         }
     }
 
     /// Who is suspected of writing `session`.
     pub fn suspected(&self, session: &SessionId) -> Option<Suspicion> {
-        self.0.lock().suspicions.get(session).cloned()
+        self.suspicions.lock().known.get(session).cloned()
+    }
+
+    /// Remembers that somebody unseen wrote `session`.
+    pub fn sighted(&self, session: &SessionId, sighting: Sighting) {
+        self.sightings.lock().put(session, sighting);
+    }
+
+    /// When somebody unseen wrote `session` last.
+    pub fn last_sighting(&self, session: &SessionId) -> Option<Sighting> {
+        self.sightings.lock().known.get(session).cloned()
     }
 }
 

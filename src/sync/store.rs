@@ -14,12 +14,13 @@ use tokio::{
 };
 
 use super::{
-    Shared,
+    Pace, Shared,
     changes::{self, Stamp},
+    unheard::{Unheard, Waiting, Waits},
     walk::{Ask, Step, Walk, changes_since},
 };
 use crate::{
-    discovery::{agent, unreachable},
+    discovery::{agent, unreachable_of},
     domain::{
         ids::{ServerKey, SessionId, StoreKey},
         session::SessionRow,
@@ -27,7 +28,6 @@ use crate::{
     opencode::wire::Page,
     registry::{
         server::{Server, State},
-        stores::StoreIdentity,
         unseen::Suspicion,
     },
 };
@@ -39,11 +39,11 @@ const FIRST_PAUSES: [Duration; 4] =
 /// How many sessions that the list no longer shows are looked for in one tick.
 const LOOKED_FOR: usize = 4;
 
+/// How many rounds show what was deleted before the first of them: what changed in a round counts as listed in it.
+const ROUNDS_AFTER_WRITING: u32 = 2;
+
 /// How long it is remembered which agents cannot be reached.
 const AGENTS_FOR: Duration = Duration::from_secs(10);
-
-/// How many sessions wait at most until it is clear whether a stream tells of their change.
-const ADVANCED_AT_ONCE: usize = 1000;
 
 /// See the module.
 pub(super) struct StoreTask {
@@ -56,28 +56,26 @@ pub(super) struct StoreTask {
     newest_ms: u64,
     /// Sessions that a whole round has not shown.
     missing: VecDeque<SessionId>,
-    /// Rows that changed without a stream's word so far.
-    advanced: Vec<Advanced>,
+    /// Rows that came or changed without a stream's word so far.
+    waiting: Waiting,
     agents: Option<(Instant, Vec<u32>)>,
     database: Option<(ServerKey, Option<PathBuf>)>,
     stamp: Option<Stamp>,
     refreshed: Instant,
     paged: Instant,
+    /// How many rounds are still to be gone through with some haste.
+    rounds_due: u32,
     failed: Option<ServerKey>,
     malformed: usize,
     /// What the first walk shows may have changed long ago; what later ones show changed under our eyes.
     has_read_all: bool,
 }
 
-struct Advanced {
-    row: SessionRow,
-    seen: Instant,
-}
-
 impl StoreTask {
     pub(super) fn new(shared: Arc<Shared>, store: StoreKey) -> Self {
         let now = Instant::now();
         let round = shared.next_round();
+        let has_read_all = shared.read.lock().contains(&store);
         Self {
             shared,
             store,
@@ -85,15 +83,16 @@ impl StoreTask {
             walk: Walk::new(None),
             newest_ms: 0,
             missing: VecDeque::new(),
-            advanced: Vec::new(),
+            waiting: Waiting::default(),
             agents: None,
             database: None,
             stamp: None,
             refreshed: now,
             paged: now,
+            rounds_due: 0,
             failed: None,
             malformed: 0,
-            has_read_all: false,
+            has_read_all,
         }
     }
 
@@ -120,7 +119,11 @@ impl StoreTask {
         loop {
             match self.page_of_all().await {
                 Some(Step::On) => {}
-                Some(Step::Whole | Step::Broken(_)) => break,
+                Some(Step::Whole | Step::Broken(_)) => {
+                    self.has_read_all = true;
+                    self.shared.read.lock().insert(self.store);
+                    break;
+                }
                 None if !self.has_server() => break,
                 None => {
                     first_list = None;
@@ -131,7 +134,6 @@ impl StoreTask {
         }
         let now = Instant::now();
         (self.refreshed, self.paged) = (now, now);
-        self.has_read_all = true;
         drop(first_list);
     }
 
@@ -143,13 +145,17 @@ impl StoreTask {
             self.stamp = stamp;
             self.refreshed = Instant::now();
         }
-        if self.paged.elapsed() >= self.shared.pace.unasked {
+        if written {
+            self.rounds_due = ROUNDS_AFTER_WRITING;
+        }
+        let Pace { unasked, written, .. } = self.shared.pace;
+        if self.paged.elapsed() >= if self.rounds_due > 0 { written } else { unasked } {
             self.paged = Instant::now();
             // A failure is in the log, and the same page is asked for next time.
             self.page_of_all().await;
         }
         self.look_for_missing().await;
-        self.settle_advanced();
+        self.settle().await;
     }
 
     /// One page of the walk through the whole list; `None` if it was not had. At the end of the list a new round begins.
@@ -162,9 +168,11 @@ impl StoreTask {
                 continue;
             }
             if self.has_read_all {
-                self.changed(row).await;
+                self.changed(row);
             } else {
-                self.shared.registry.sessions.row(self.store, &row, self.round);
+                let sessions = &self.shared.registry.sessions;
+                sessions.row(self.store, &row, self.round);
+                sessions.announce(self.store, &row.id);
             }
         }
         self.shared.registry.sessions.drop_old_titles();
@@ -180,6 +188,7 @@ impl StoreTask {
         }
         self.walk = Walk::new(None);
         self.round = self.shared.next_round();
+        self.rounds_due = self.rounds_due.saturating_sub(1);
         Some(step)
     }
 
@@ -192,7 +201,7 @@ impl StoreTask {
             let step = walk.took(&page);
             for row in page.rows {
                 if self.is_current(&row, asked_ms) {
-                    self.changed(row).await;
+                    self.changed(row);
                 }
             }
             if step != Step::On {
@@ -208,46 +217,64 @@ impl StoreTask {
     }
 
     /// Takes in a row, at once or after streams had time to tell of it themselves.
-    async fn changed(&mut self, row: SessionRow) {
+    fn changed(&mut self, row: SessionRow) {
         let sessions = &self.shared.registry.sessions;
-        // When sessions move to another project all of them change at once, and nobody wrote them.
-        let advanced = sessions
-            .last_change(self.store, &row.id)
-            .is_some_and(|(updated_ms, project)| row.updated_ms > updated_ms && row.project == project);
-        if !advanced || self.advanced.len() >= ADVANCED_AT_ONCE || self.unreachable().await.is_empty() {
-            self.shared.registry.sessions.row(self.store, &row, self.round);
+        if !sessions.is_announced(self.store, &row.id) {
+            sessions.row(self.store, &row, self.round);
+            if !self.waiting.is_full() {
+                self.waiting.add(row, Unheard::Made);
+            }
             return;
         }
-        // Listed it is, whatever becomes of the rest: a row this old changes nothing but the round.
-        let listed = SessionRow { updated_ms: 0, ..row.clone() };
-        self.shared.registry.sessions.row(self.store, &listed, self.round);
-        match self.advanced.iter_mut().find(|known| known.row.id == row.id) {
-            Some(known) => known.row = row,
-            None => self.advanced.push(Advanced { row, seen: Instant::now() }),
+        // When sessions move to another project all of them change at once, and nobody wrote them.
+        let advanced_since = sessions
+            .last_change(self.store, &row.id)
+            .filter(|(since_ms, project)| row.updated_ms > *since_ms && row.project == *project);
+        match advanced_since {
+            Some((since_ms, _)) if !self.waiting.is_full() => {
+                // Listed it is, whatever becomes of the rest: a row this old changes nothing but the round.
+                let listed = SessionRow { updated_ms: 0, ..row.clone() };
+                sessions.row(self.store, &listed, self.round);
+                self.waiting.add(row, Unheard::Changed { since_ms });
+            }
+            _ => drop(sessions.row(self.store, &row, self.round)),
         }
     }
 
-    /// Takes in the rows that waited for a stream's word, and suspects where none came.
-    fn settle_advanced(&mut self) {
-        let registry = &self.shared.registry;
-        let pids = self.agents.as_ref().map(|(_, pids)| pids.clone()).unwrap_or_default();
-        // A server whose stream is silent may have told nothing of its own sessions.
-        let all_heard = registry.servers.now().of_store(self.store).all(|server| server.state == State::Up);
-        let heard_within = self.shared.pace.heard_within;
-        for Advanced { row, .. } in self.advanced.extract_if(.., |known| known.seen.elapsed() >= heard_within)
-        {
-            let told = registry
-                .sessions
-                .last_change(self.store, &row.id)
-                .is_none_or(|(updated_ms, _)| updated_ms >= row.updated_ms);
+    /// Takes in the rows that waited for a stream's word, tells of those of which none came, and suspects who wrote
+    /// them.
+    async fn settle(&mut self) {
+        for Waits { row, what, .. } in self.waiting.over(self.shared.pace.heard_within) {
+            let registry = &self.shared.registry;
+            if registry.graves.hold(self.store, &row.id, 0) {
+                continue;
+            }
+            let told = match what {
+                Unheard::Made => registry.sessions.is_announced(self.store, &row.id),
+                _ => registry
+                    .sessions
+                    .last_change(self.store, &row.id)
+                    .is_none_or(|(updated_ms, _)| updated_ms >= row.updated_ms),
+            };
             if told {
                 continue;
             }
-            if all_heard && !pids.is_empty() {
-                let suspicion = Suspicion { pids: pids.clone(), at_ms: registry.clock.now_ms() };
-                registry.unseen.suspect(&row.id, suspicion);
-            }
             registry.sessions.row(self.store, &row, self.round);
+            if matches!(what, Unheard::Changed { .. }) {
+                self.suspect(&row.id).await;
+            }
+            self.shared.tell(self.store, &row.id, what);
+        }
+    }
+
+    /// Suspects those agents of writing a session whom we cannot hear.
+    async fn suspect(&mut self, session: &SessionId) {
+        let pids = self.unreachable().await.to_vec();
+        let registry = &self.shared.registry;
+        // A server whose stream is silent may have told nothing of its own sessions.
+        let all_heard = registry.servers.now().of_store(self.store).all(|server| server.state == State::Up);
+        if all_heard && !pids.is_empty() {
+            registry.unseen.suspect(session, Suspicion { pids, at_ms: registry.clock.now_ms() });
         }
     }
 
@@ -255,19 +282,10 @@ impl StoreTask {
     async fn unreachable(&mut self) -> &[u32] {
         let fresh = self.agents.as_ref().is_some_and(|(asked, _)| asked.elapsed() < AGENTS_FOR);
         if !fresh {
-            let shared = Arc::clone(&self.shared);
-            let store = self.store;
-            let found = tokio::task::spawn_blocking(move || {
-                let of_store =
-                    unreachable(&*shared.machine, &shared.registry).into_iter().filter(|process| {
-                        process.store.as_ref().is_some_and(|file| {
-                            let identity = StoreIdentity::File { device: file.device, inode: file.inode };
-                            shared.registry.stores.key(identity) == store
-                        })
-                    });
-                of_store.map(|process| process.pid).collect()
-            });
-            self.agents = Some((Instant::now(), found.await.unwrap_or_default()));
+            let (shared, store) = (Arc::clone(&self.shared), self.store);
+            let look = move || unreachable_of(&*shared.machine, &shared.registry, store);
+            let found = tokio::task::spawn_blocking(look).await;
+            self.agents = Some((Instant::now(), found.unwrap_or_default()));
         }
         self.agents.as_ref().map_or(&[], |(_, pids)| pids)
     }
@@ -284,7 +302,13 @@ impl StoreTask {
                 }
                 Ok(None) => {
                     tracing::debug!(%session, store = self.store.0, "session is gone from its store");
-                    self.shared.registry.delete(self.store, &session);
+                    let registry = &self.shared.registry;
+                    let known = registry.sessions.describe(&session, &registry.servers.now());
+                    registry.delete(self.store, &session);
+                    // Where a stream has told meanwhile, nothing is known any more.
+                    if let Some(known) = known.into_iter().find(|known| known.store == self.store) {
+                        self.shared.tell(self.store, &session, Unheard::Gone(known.row));
+                    }
                 }
                 Err(error) => {
                     tracing::debug!(%session, server = %server.id, %error, "cannot tell whether a session is gone");

@@ -36,11 +36,12 @@ use crate::{
 const QUICK: Pace = Pace {
     tick: Duration::from_millis(20),
     unasked: Duration::from_millis(60),
+    written: Duration::from_millis(60),
     heard_within: Duration::from_millis(100),
 };
 
 /// Nothing is done without a sign.
-const ONLY_ASKED: Pace = Pace { unasked: Duration::from_hours(1), ..QUICK };
+const ONLY_ASKED: Pace = Pace { unasked: Duration::from_hours(1), written: Duration::from_hours(1), ..QUICK };
 
 /// A store as its servers list it.
 #[derive(Default)]
@@ -411,3 +412,5 @@ async fn a_session_that_advances_unheard_is_suspected_of_an_unseen_writer_until_
     lab.registry.claim(&server, &session(1), Evidence::Emitted);
     assert_eq!(lab.registry.unseen.suspected(&session(1)), None);
 }
+
+mod unheard;

@@ -9,6 +9,7 @@
 mod architecture;
 mod at_most_once;
 mod attach_and_open;
+mod away;
 mod bad_input;
 mod base_path;
 mod catalogue;
@@ -17,6 +18,7 @@ mod death;
 mod endpoints;
 mod fidelity;
 mod lists;
+mod numbers;
 mod on_demand;
 mod orphans;
 mod plugin_command;
@@ -46,6 +48,7 @@ mod real_screens;
 mod real_sdk;
 mod real_second_interface;
 mod real_terminal;
+mod real_unheard;
 mod real_web;
 mod registration;
 mod repair;
@@ -60,3 +63,4 @@ mod support;
 
 mod support_keeps_its_promises;
 mod tail;
+mod unheard;

@@ -15,7 +15,12 @@ use crate::support::{
 const DIRECTORY: &str = "/fake/project";
 
 /// Reads on until the screen of a subscriber that was never cut off shows what a reload shows.
-async fn converges(stream: &mut EventStream, shown: &mut Shown, sessions: &[String], server: &FakeServer) {
+pub async fn converges(
+    stream: &mut EventStream,
+    shown: &mut Shown,
+    sessions: &[String],
+    server: &FakeServer,
+) {
     let converged = timeout(PATIENCE, async {
         while shown.of(sessions) != reloaded(sessions, server).await {
             // Whatever comes last is at latest a heartbeat.
@@ -28,7 +33,7 @@ async fn converges(stream: &mut EventStream, shown: &mut Shown, sessions: &[Stri
     }
 }
 
-async fn reloaded(sessions: &[String], server: &FakeServer) -> Shown {
+pub async fn reloaded(sessions: &[String], server: &FakeServer) -> Shown {
     let client = reqwest::Client::new();
     Shown::reloaded(sessions, async |path| {
         let answer = client.get(format!("{}{path}", server.url())).send().await.unwrap();
@@ -105,4 +110,47 @@ async fn what_happened_during_a_cut_is_told_behind_it_and_nothing_else() {
             .until(is_marker, |event| again(event) && event.properties()["events"].as_u64() > Some(1))
             .await;
     }
+}
+
+#[tokio::test]
+async fn things_to_do_and_changes_to_files_that_were_missed_are_told_once() {
+    let store = FakeStore::new();
+    let server = FakeServer::start(&store, DIRECTORY).await;
+    let relay = Relay::to(&server.url()).await;
+    let daemon = Daemon::start([relay.url()]).await;
+    server.wait_for_streams(1).await;
+    let mut stream = daemon.events("/global/event").await;
+    let session = server.create_session().id;
+    server.begin_turn(&session, "hello");
+    let todos = json!([{"content": "a", "status": "pending", "priority": "high"}]);
+    let diff = json!([{"file": "a.txt", "additions": 1, "deletions": 0}]);
+    server.emit(DIRECTORY, "todo.updated", json!({"sessionID": session, "todos": todos}));
+    hear(&daemon, &session).await;
+    let done = json!([{"content": "a", "status": "completed", "priority": "high"}]);
+    for (what, list) in [("todo", &done), ("diff", &diff)] {
+        let answer = list.to_string();
+        server.script(&format!("GET /session/{session}/{what}"), move |_| {
+            let head = http::Response::builder().header("content-type", "application/json");
+            let answer = head.body(axum::body::Body::from(answer.clone())).unwrap();
+            async { answer }
+        });
+    }
+    stream.expect(|event| event.kind() == "session.idle").await;
+    let told = stream.seen().len();
+    for reconnect in 0..2 {
+        relay.set_break(Break::Refuse);
+        relay.cut();
+        store.edit(&session, |row| row.updated += 1);
+        relay.mend();
+        if reconnect == 0 {
+            let event = stream.expect_kind("todo.updated").await;
+            assert_eq!(event.properties(), &json!({"sessionID": session, "todos": done}));
+            let event = stream.expect_kind("session.diff").await;
+            assert_eq!(event.properties(), &json!({"sessionID": session, "diff": diff}));
+        }
+        stream.expect_kind("pointsman.repaired").await;
+    }
+    let singles =
+        |event: &&crate::support::sse::Received| ["todo.updated", "session.diff"].contains(&event.kind());
+    assert_eq!(stream.seen()[told..].iter().filter(singles).count(), 2);
 }

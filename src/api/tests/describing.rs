@@ -53,6 +53,7 @@ async fn every_example_is_one() {
             "Registration" => is::<wire::Registration>(example),
             "Heartbeat" => is::<wire::Heartbeat>(example),
             "Lease" => is::<wire::Lease>(example),
+            "UnseenWriter" => is::<wire::UnseenWriter>(example),
             "Viewer" => is::<wire::Viewer>(example),
             "Pin" => is::<wire::Pin>(example),
             "Spawn" => is::<wire::Spawn>(example),

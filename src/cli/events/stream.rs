@@ -67,6 +67,7 @@ impl Stream {
         let first = if self.fill().await.is_some() { self.read.front() } else { None };
         let told = first.map_or(&Value::Null, Event::properties);
         match (told["resume"].as_str(), told["reason"].as_str()) {
+            (Some("repairing"), _) => "all that was missed follows, then what happened meanwhile".to_owned(),
             (Some("ok"), _) => "all that was missed follows".to_owned(),
             (_, Some(reason)) => {
                 format!("what was missed cannot be told ({reason}), what changed lately follows")

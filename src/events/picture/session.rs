@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// The last event that changed this piece.
-    pub(super) fn told_at(&self, piece: &Piece<'_>) -> Option<u64> {
+    pub(super) fn told_at(&self, kind: &str, piece: &Piece<'_>) -> Option<u64> {
         let of_part = |part: &PartState| match part {
             PartState::Shown(part) => part.newest(),
             PartState::Removed(entry) => entry.event.seq,
@@ -242,7 +242,9 @@ impl Session {
             Piece::Session => self.info.as_ref().map(|entry| entry.event.seq),
             Piece::SessionDeleted => self.gone.as_ref().map(|entry| entry.event.seq),
             Piece::Status { .. } => of_state(self.status.as_ref()),
-            Piece::Single => None,
+            Piece::Single => {
+                self.singles.iter().find(|entry| entry.event.kind == kind).map(|entry| entry.event.seq)
+            }
             Piece::Message { id } => message(id).and_then(|message| of_state(message.state.as_ref())),
             Piece::MessageRemoved { id } => message(id).and_then(|message| {
                 let parts = message.parts.values().map(of_part).max();
@@ -255,6 +257,12 @@ impl Session {
             }
             Piece::Asked { id } | Piece::Answered { id } => of_state(self.asks.get(&**id)),
         }
+    }
+
+    /// What told that something goes on: work, open questions.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Arc<Event>> {
+        let states = self.status.iter().chain(self.asks.values());
+        states.filter(|state| !state.is_over).map(|state| &state.entry.event)
     }
 
     /// Whether anything that is shown was told by this server.
