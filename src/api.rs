@@ -38,6 +38,7 @@ use axum::{
 };
 use http::{HeaderValue, header};
 use serde::Serialize;
+use utoipa::openapi::OpenApi;
 
 use self::error::Fault;
 use crate::{
@@ -76,6 +77,8 @@ pub struct Api {
     pub desk: Desk,
     /// What starts servers.
     pub spawner: Spawner,
+    /// The description of what is answered before a request comes here: the streams.
+    pub streams: Arc<OpenApi>,
 }
 
 type Answer = Result<Response, Fault>;

@@ -31,6 +31,7 @@ use std::{
 use thiserror::Error;
 use tokio::{net::TcpListener, runtime::Handle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use utoipa::OpenApi;
 
 use self::{
     feeds::Feeds,
@@ -48,7 +49,7 @@ use crate::{
     discovery::{Discovery, Doubts, Readiness},
     domain::ids::StoreKey,
     events::{hub::Hub, journal::JournalError, log::Limits, occasional::Occasional},
-    front::{Front, dispatch::Dispatch, programs::Programs, workers::Workers},
+    front::{Front, describe::Streams, dispatch::Dispatch, programs::Programs, workers::Workers},
     guard::{Guard, InstanceId, Tickets},
     machine::{self, Machine},
     metrics::{CatalogueCensus, Census, Metrics},
@@ -198,6 +199,7 @@ impl App {
             own_url: Arc::clone(&url),
             desk: desk.clone(),
             spawner: spawner.clone(),
+            streams: Streams::openapi().into(),
         });
         let unreachable_owner = unreachable_owner(&config);
         let has_token = config.access.token.is_some();

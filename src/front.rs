@@ -1,6 +1,7 @@
 //! The side that clients see: the listening socket, their connections, and what becomes of each request.
 
 pub mod address;
+pub mod describe;
 pub mod dispatch;
 mod page;
 mod plain_words;

@@ -7,7 +7,7 @@ use super::{
     Answer, Api, json, metrics, owner, probes, registrations, servers, session, sessions, spawn, wire,
 };
 
-/// Every endpoint of ours with its schemas.
+/// Every endpoint of ours but the streams, with its schemas.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -67,7 +67,7 @@ pub struct Document;
     responses((status = 200, description = "The description of these endpoints.", body = serde_json::Value)),
 )]
 pub(super) async fn show(State(api): State<Api>) -> Answer {
-    let mut document = Document::openapi();
+    let mut document = Document::openapi().merge_from((*api.streams).clone());
     document.servers = Some(vec![ServerBuilder::new().url(&*api.own_url).build()]);
     json(&document)
 }

@@ -91,7 +91,6 @@ pub struct ServerView {
     /// How it is doing.
     pub state: ServerState,
     /// How it was started.
-    #[schema(value_type = String)]
     pub kind: Kind,
     /// The store it reads and writes: servers with the same one list the same sessions.
     pub store: Option<String>,
@@ -136,7 +135,6 @@ pub struct SessionView {
     /// reached seems to run it.
     pub owner: Option<String>,
     /// Why that server; `listed` if none.
-    #[schema(value_type = String)]
     pub evidence: Evidence,
     /// Whether it is being worked on.
     pub status: Status,
@@ -171,10 +169,8 @@ pub struct ClaimView {
     /// Its process, where it runs on this machine.
     pub pid: Option<u32>,
     /// How it was started; null if it is gone.
-    #[schema(value_type = Option<String>)]
     pub kind: Option<Kind>,
     /// What speaks for it.
-    #[schema(value_type = String)]
     pub evidence: Evidence,
     /// Since when; null where it follows from something else (`listed`, `inherited`).
     pub since: Option<u64>,
@@ -295,7 +291,6 @@ pub struct Registration {
     /// Where it is reached; for `attach`, where it is attached.
     pub url: String,
     /// `tui`, `serve`, `web` or `run`; `attach` for a terminal attached by URL, which is a screen and no server.
-    #[schema(value_type = String)]
     pub kind: Kind,
     /// The bearer token that its listener wants to be told. Kept in memory only, and shown to nobody.
     #[serde(default)]
@@ -377,7 +372,6 @@ pub struct Viewer {
     /// The server whose screen it is, or that it is attached to; null for one attached to us or to nobody known.
     pub server: Option<String>,
     /// How its process was started: `attach` for one attached by URL.
-    #[schema(value_type = String)]
     pub kind: Kind,
     /// Its process.
     pub pid: u32,

@@ -7,6 +7,8 @@ use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 use rand::{Rng, distr::Alphanumeric};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Eight letters and digits: a journal that is begun anew draws one that an earlier one had with a chance of one in
 /// 2 · 10¹⁴.
@@ -83,7 +85,9 @@ impl fmt::Display for Cursor {
 }
 
 /// Why a cursor cannot be honoured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(example = "too-old")]
 pub enum Reset {
     /// It is no cursor, or names an event that was never told.
     Malformed,

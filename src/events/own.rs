@@ -1,6 +1,8 @@
 //! Events of our own making, in the form of `/global/event`: what happens to servers and sessions, and the two
 //! that every stream holds, `server.connected` and `server.heartbeat`.
 
+mod told;
+
 use std::{
     ops::Range,
     sync::{
@@ -14,12 +16,15 @@ use bytes::Bytes;
 use rand::Rng;
 use serde::Serialize;
 
+use self::told::{Complete, ResetNotice, Restarted, Told};
+pub(super) use self::told::{Hello, Resume};
+pub use self::told::{
+    PointsmanEvent, Present, Repaired, ServerNotice, SessionConflict, SessionMoved, SessionViewed,
+};
 use crate::{
     domain::{
         ask::{Ask, AskKind, Interface},
-        evidence::Evidence,
         ids::SessionId,
-        kind::Kind,
     },
     events::{cursor::Reset, view::Shape},
 };
@@ -52,95 +57,29 @@ pub enum ServerChange {
     Down,
 }
 
-impl ServerChange {
-    const fn kind(self) -> &'static str {
-        match self {
-            Self::Up => "pointsman.server.up",
-            Self::Changed => "pointsman.server.changed",
-            Self::Stalled => "pointsman.server.stalled",
-            Self::Down => "pointsman.server.down",
-        }
-    }
-}
-
-/// What is told of a server when something happens to it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ServerNotice<'a> {
-    /// Its id, as in `GET /servers`.
-    pub id: &'a str,
-    /// Where it is reached.
-    pub url: &'a str,
-    /// Its own directory, once known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub directory: Option<&'a str>,
-    /// Its process, where there is one on this machine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-}
-
-/// A session has another owner.
-#[derive(Clone, Debug, Serialize)]
-pub struct SessionMoved<'a> {
-    /// The session.
-    #[serde(rename = "sessionID")]
-    pub session: &'a SessionId,
-    /// The id of the server that owned it.
-    pub from: Option<&'a str>,
-    /// The id of the server that owns it now.
-    pub to: Option<&'a str>,
-    /// Why it does.
-    pub evidence: Option<Evidence>,
-}
-
-/// A second server runs a turn of a session while its owner is busy with it.
-#[derive(Clone, Debug, Serialize)]
-pub struct SessionConflict<'a> {
-    /// The session.
-    #[serde(rename = "sessionID")]
-    pub session: &'a SessionId,
-    /// The id of the server that owns it.
-    pub owner: &'a str,
-    /// The id of the other one.
-    pub other: &'a str,
-}
-
-/// A screen came to show a session, or went away from it.
-#[derive(Clone, Debug, Serialize)]
-pub struct SessionViewed<'a> {
-    /// The session.
-    #[serde(rename = "sessionID")]
-    pub session: &'a SessionId,
-    /// The id of the screen's registration.
-    pub viewer: &'a str,
-    /// The id of the server whose screen it is, or that it is attached to.
-    pub server: Option<&'a str>,
-    /// How its process was started.
-    pub kind: Kind,
-    /// Whether it shows the session now.
-    pub viewing: bool,
-}
-
 /// `pointsman.server.up`, `.changed`, `.stalled` or `.down`.
 pub fn server(change: ServerChange, notice: &ServerNotice<'_>) -> Own {
-    wrap(BARE, change.kind(), &json(notice))
+    tell(match change {
+        ServerChange::Up => Told::ServerUp(*notice),
+        ServerChange::Changed => Told::ServerChanged(*notice),
+        ServerChange::Stalled => Told::ServerStalled(*notice),
+        ServerChange::Down => Told::ServerDown(*notice),
+    })
 }
 
 /// `pointsman.session.moved`.
 pub fn session_moved(moved: &SessionMoved<'_>) -> Own {
-    Own { session: Some(moved.session.clone()), ..wrap(BARE, "pointsman.session.moved", &json(moved)) }
+    tell(Told::SessionMoved(*moved))
 }
 
 /// `pointsman.session.conflict`.
 pub fn session_conflict(conflict: &SessionConflict<'_>) -> Own {
-    Own {
-        session: Some(conflict.session.clone()),
-        ..wrap(BARE, "pointsman.session.conflict", &json(conflict))
-    }
+    tell(Told::SessionConflict(*conflict))
 }
 
 /// `pointsman.session.viewed`.
 pub fn session_viewed(viewed: &SessionViewed<'_>) -> Own {
-    Own { session: Some(viewed.session.clone()), ..wrap(BARE, "pointsman.session.viewed", &json(viewed)) }
+    tell(Told::SessionViewed(*viewed))
 }
 
 /// What an agent asked for and nobody can answer any more, its server having gone.
@@ -215,91 +154,64 @@ pub fn idle(session: &SessionId, directory: Option<&Arc<str>>, project: Option<&
     Own { session, directory, ..wrap(&before, "session.status", &properties) }
 }
 
-/// What happened while pointsman was away has been told.
+/// `pointsman.complete`.
 pub fn complete() -> Own {
-    wrap(BARE, "pointsman.complete", "{}")
+    tell(Told::Complete(Complete {}))
 }
 
-/// pointsman was started anew: what happened meanwhile is not in the journal. `clean` says whether everything told
-/// before is.
+/// `pointsman.restarted`. `clean` says whether everything told before is in the journal.
 pub fn restarted(clean: bool) -> Own {
-    wrap(BARE, "pointsman.restarted", &format!(r#"{{"clean":{clean}}}"#))
-}
-
-/// What was missed has been found and told.
-#[derive(Clone, Debug, Serialize)]
-pub struct Repaired<'a> {
-    /// The id of the server that was asked.
-    pub server: &'a str,
-    /// Why it was asked.
-    pub reason: &'a str,
-    /// The sessions of which something was missed.
-    pub sessions: &'a [SessionId],
-    /// How many events were told.
-    pub events: usize,
+    tell(Told::Restarted(Restarted { clean }))
 }
 
 /// `pointsman.repaired`.
 pub fn repaired(repaired: &Repaired<'_>) -> Own {
-    wrap(BARE, "pointsman.repaired", &json(repaired))
-}
-
-/// What our own stream says at its beginning.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Hello<'a> {
-    /// Where the stream begins.
-    pub(super) cursor: Option<String>,
-    /// Whether all that was missed follows, or is still being asked for; `None` for who named no cursor.
-    pub(super) resume: Option<&'static str>,
-    /// Why it does not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
-    /// What runs.
-    pub(super) servers: &'a [Present],
-}
-
-/// A server as the beginning of our own stream names it.
-#[derive(Clone, Debug, Serialize)]
-pub struct Present {
-    /// Its id, as in `GET /servers`.
-    pub id: Arc<str>,
-    /// Where it is reached.
-    pub url: String,
-    /// Its own directory, once known.
-    pub directory: Option<Arc<str>>,
-    /// As in `GET /servers`.
-    pub state: &'static str,
+    tell(Told::Repaired(*repaired))
 }
 
 /// The first event of our own stream.
-pub(super) fn hello(hello: &Hello<'_>) -> Bytes {
-    wrap(BARE, "pointsman.hello", &json(hello)).frame
+pub(super) fn hello(hello: Hello<'_>) -> Bytes {
+    tell(Told::Hello(hello)).frame
 }
 
 /// The first event of a stream.
 pub(super) fn connected(shape: Shape) -> Bytes {
-    plain("server.connected", "{}", shape)
+    plain("server.connected", shape)
 }
 
-/// What was missed cannot be told: whoever receives this must ask for the present state.
+/// What was missed cannot be told: whoever receives this must ask for the present state. Only those are told who can
+/// have a cursor, which on `/api/event` nobody has.
 pub(super) fn reset(shape: Shape, reason: Reset) -> Bytes {
-    plain("pointsman.reset", &format!(r#"{{"reason":"{}"}}"#, reason.as_str()), shape)
+    let own = tell(Told::Reset(ResetNotice { reason }));
+    match shape {
+        Shape::Directory => own.frame.slice(own.payload),
+        Shape::Global | Shape::Own | Shape::Api => own.frame,
+    }
 }
 
 /// The sign of life of a stream; `None` where that is not an event but a comment.
 pub(super) fn heartbeat(shape: Shape) -> Option<Bytes> {
     match shape {
-        Shape::Global | Shape::Directory | Shape::Own => Some(plain("server.heartbeat", "{}", shape)),
+        Shape::Global | Shape::Directory | Shape::Own => Some(plain("server.heartbeat", shape)),
         Shape::Api => None,
     }
 }
 
-fn plain(kind: &'static str, properties: &str, shape: Shape) -> Bytes {
-    let own = wrap(BARE, kind, properties);
+/// What our own event tells, in its envelope.
+fn tell(told: Told<'_>) -> Own {
+    let (kind, session) = (told.kind(), told.session().cloned());
+    let payload = json(&PointsmanEvent { id: id(), told });
+    let frame = format!("{BARE}{payload}}}");
+    Own { kind, payload: BARE.len()..frame.len() - 1, frame: frame.into(), session, directory: None }
+}
+
+/// An event without properties, which `OpenCode`'s own streams hold too.
+fn plain(kind: &'static str, shape: Shape) -> Bytes {
+    let own = wrap(BARE, kind, "{}");
     match shape {
         Shape::Global | Shape::Own => own.frame,
         Shape::Directory => own.frame.slice(own.payload),
-        Shape::Api => format!(r#"{{"id":"{}","type":"{kind}","data":{properties}}}"#, id()).into(),
+        Shape::Api => format!(r#"{{"id":"{}","type":"{kind}","data":{{}}}}"#, id()).into(),
     }
 }
 
@@ -334,7 +246,10 @@ pub(super) fn id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::opencode::event::Decoder;
+    use crate::{
+        domain::{evidence::Evidence, kind::Kind},
+        opencode::event::Decoder,
+    };
 
     #[test]
     fn an_id_has_the_form_of_opencodes_and_sorts_behind_the_one_before() {

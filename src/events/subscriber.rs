@@ -25,7 +25,7 @@ use crate::events::{
     hub::Shared,
     lane::{Lane, Reading},
     log::Event,
-    own::{self, Hello, Present},
+    own::{self, Hello, Present, Resume},
     picture::Forgotten,
     replay::{Missed, Replay},
     text::{Script, put_unnumbered},
@@ -266,14 +266,14 @@ fn greeting(lane: &Lane, start: &Start) -> Bytes {
         let hello = Hello {
             cursor: script.epoch.map(|epoch| Cursor { epoch, seq: position.saturating_sub(1) }.to_string()),
             resume: start.judged.map(|judged| match judged {
-                Ok(_) if start.is_complete => "ok",
-                Ok(_) => "repairing",
-                Err(_) => "gap",
+                Ok(_) if start.is_complete => Resume::Ok,
+                Ok(_) => Resume::Repairing,
+                Err(_) => Resume::Gap,
             }),
-            reason: reset.map(Reset::as_str),
+            reason: reset,
             servers: &start.servers,
         };
-        script.put_aside(&mut text, &own::hello(&hello), position);
+        script.put_aside(&mut text, &own::hello(hello), position);
         return text.freeze();
     }
     script.put_aside(&mut text, &own::connected(script.shape), position);

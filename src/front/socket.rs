@@ -21,9 +21,16 @@ use tokio_tungstenite::{
 use tokio_util::task::TaskTracker;
 
 use self::{conversation::Conversation, wish::Wish};
-use super::subscribe::{self, cursor, filter, join_own, pairs};
+pub(super) use self::{conversation::Reply, wish::Said};
+use super::{
+    describe::{StreamEvent, Wanted},
+    subscribe::{self, cursor, filter, join_own, pairs},
+};
 use crate::{
-    api::error::{self, Fault},
+    api::{
+        error::{self, Fault},
+        wire::ErrorView,
+    },
     events::hub::Hub,
     proxy::answer::AnswerBody,
     registry::Registry,
@@ -38,7 +45,24 @@ const MOST_SAID: usize = 64 * 1024;
 /// How much is read at once, and written at once of what is short: each connection keeps this.
 const BUFFER: usize = 4 * 1024;
 
-/// Opens the conversation, or says why not. `tasks` keeps count of it.
+/// Our own stream as a WebSocket.
+///
+/// Each text message of pointsman is one event, the same that `/events` has as `data`, or a `Reply` to what the client
+/// said. Each text message of the client is a `Said`: it may say at any time what it wants to hear of instead.
+// `tasks` keeps count of the conversation.
+#[utoipa::path(
+    get, path = "/ws", tag = "events", operation_id = "socket",
+    params(Wanted),
+    responses(
+        (
+            status = 101, description = "The conversation. The schema is that of the messages that are no `Reply`.",
+            body = StreamEvent
+        ),
+        (status = 400, description = "A parameter makes no sense.", body = ErrorView),
+        (status = 404, description = "No such server.", body = ErrorView),
+        (status = 426, description = "The request opens no WebSocket.", body = ErrorView),
+    ),
+)]
 pub(super) fn open(
     mut parts: Parts,
     hub: &Hub,

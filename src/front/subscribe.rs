@@ -5,9 +5,13 @@ use std::{borrow::Cow, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use thiserror::Error;
 
+use super::describe::{StreamEvent, Wanted};
 pub(super) use crate::proxy::named::pairs;
 use crate::{
-    api::error::{self, Fault},
+    api::{
+        error::{self, Fault},
+        wire::ErrorView,
+    },
     events::{
         filter::{Filter, InvalidFilter},
         gzip::Gzipped,
@@ -65,7 +69,25 @@ pub(super) async fn subscribe(
     answer(request, subscription)
 }
 
-/// Our own stream.
+/// Our own stream: what happens on all servers, each event as one `data` of server-sent events.
+///
+/// It begins with a `pointsman.hello`, then what a client that comes back has missed, then what happens. A
+/// `server.heartbeat` comes every 10 s. When pointsman stops, the stream ends with a `retry:`.
+#[utoipa::path(
+    get, path = "/events", tag = "events", operation_id = "events",
+    params(
+        Wanted,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client has seen.")
+    ),
+    responses(
+        (
+            status = 200, description = "The stream. The schema is that of the `data` of each event.",
+            body = StreamEvent, content_type = "text/event-stream"
+        ),
+        (status = 400, description = "A parameter makes no sense.", body = ErrorView),
+        (status = 404, description = "No such server.", body = ErrorView),
+    ),
+)]
 pub(super) fn subscribe_own(request: &Parts, hub: &Hub, servers: &Servers) -> Response<AnswerBody> {
     match filter(pairs(request.uri.query().unwrap_or_default()), &servers.now()) {
         Ok(filter) => answer(request, join_own(filter, cursor(request), hub, servers)),

@@ -16,6 +16,7 @@ use tokio_tungstenite::{
 
 use crate::support::{
     daemon::Daemon,
+    described,
     eventually::patiently,
     fake::{FakeServer, FakeStore},
     sse::EventStream,
@@ -40,6 +41,7 @@ impl Socket {
             match patiently("a message", self.0.next()).await.unwrap().unwrap() {
                 Message::Text(text) => {
                     let told: Value = serde_json::from_str(&text).unwrap();
+                    described::assert_message(&told);
                     if kind(&told) != "server.heartbeat" {
                         return told;
                     }

@@ -2,6 +2,7 @@
 
 mod acting;
 mod compressed;
+mod described;
 mod fan_in;
 mod own_events;
 mod own_stream;

@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod daemon;
+pub mod described;
 pub mod eventually;
 pub mod fake;
 pub mod isolation;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
+use utoipa::OpenApi;
 
 use crate::{
     api::{Api, router},
@@ -20,6 +21,7 @@ use crate::{
         kind::Kind,
         session::SessionRow,
     },
+    front::describe::Streams,
     machine::{Machine, scripted::Scripted},
     metrics::{Census, Metrics},
     opencode::client::AgentClient,
@@ -190,6 +192,7 @@ impl Town {
             own_url: "http://127.0.0.1:4747".into(),
             desk: self.desk(),
             spawner: self.spawner(),
+            streams: Streams::openapi().into(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use serde_json::json;
+use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
@@ -19,6 +19,7 @@ use tokio_tungstenite::{
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
+use utoipa::ToSchema;
 
 use super::{
     super::subscribe::Unmet,
@@ -52,6 +53,22 @@ pub(super) struct Conversation<S, J> {
     join: J,
     pings: Interval,
     unanswered: u32,
+}
+
+/// What a client of `/ws` is answered.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+#[schema(example = json!({ "type": "unsubscribed" }))]
+pub(in crate::front) enum Reply {
+    /// It is told nothing from now on.
+    Unsubscribed,
+    /// It said what makes no sense, which changes nothing.
+    Error {
+        /// What is wrong, in one stable word.
+        name: String,
+        /// A sentence for people.
+        message: String,
+    },
 }
 
 /// Why a conversation is over.
@@ -154,17 +171,22 @@ where
                 }
                 Err(unmet) => self.complain(unmet.name(), &unmet.to_string()).await,
             },
-            Ok(Said::Unsubscribe) => {
+            Ok(Said::Unsubscribe {}) => {
                 self.told = false;
-                self.send([Message::text(json!({"type": "unsubscribed"}).to_string())]).await
+                self.reply(&Reply::Unsubscribed).await
             }
             Err(unclear) => self.complain("BadRequest", &unclear.to_string()).await,
         }
     }
 
     async fn complain(&mut self, name: &str, message: &str) -> Result<(), Over> {
-        let error = json!({"type": "error", "name": name, "message": message});
-        self.send([Message::text(error.to_string())]).await
+        self.reply(&Reply::Error { name: name.to_owned(), message: message.to_owned() }).await
+    }
+
+    async fn reply(&mut self, reply: &Reply) -> Result<(), Over> {
+        // Texts always become JSON.
+        let text = serde_json::to_string(reply).unwrap_or_default();
+        self.send([Message::text(text)]).await
     }
 
     async fn tell(&mut self, piece: Bytes) -> Result<(), Over> {

@@ -4,24 +4,33 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
-/// A message of a client.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+/// A message of a client of `/ws`.
+#[derive(Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[schema(example = json!({ "type": "subscribe", "session": ["ses_e021c7fa2ffe8VGOoFNM8lM5q9"] }))]
+pub(in crate::front) enum Said {
     /// It wants to hear of this from now on, and of nothing else.
     Subscribe(Wish),
     /// It wants to hear of nothing.
-    Unsubscribe,
+    Unsubscribe {},
 }
 
 /// What it wants to hear of: as the parameters of `/events`.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Wish {
+#[schema(example = json!({ "types": ["message.*"], "lifecycle": true, "last_event_id": "k3VbQx0a.4711" }))]
+pub(in crate::front) struct Wish {
+    /// The sessions whose turns are told.
     session: Vec<String>,
+    /// The directories.
     directory: Vec<String>,
+    /// The servers: ids, `host:port` or ports.
     server: Vec<String>,
+    /// The types; a `*` at the end stands for any rest.
     types: Vec<String>,
+    /// As on `/events`.
     lifecycle: Option<bool>,
     /// The id of the last event that it has seen.
     pub(super) last_event_id: Option<String>,
@@ -41,26 +50,13 @@ pub(super) enum Unclear {
 impl Said {
     /// Reads a message.
     pub(super) fn read(text: &str) -> Result<Self, Unclear> {
-        let shape = |error: serde_json::Error| {
-            Unclear::Shape(format!(
-                "a message is {{\"type\":\"subscribe\",…}} or {{\"type\":\"unsubscribe\"}}: {error}"
-            ))
-        };
-        let mut fields: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(text).map_err(shape)?;
-        let kind = fields.remove("type");
-        match kind.as_ref().and_then(serde_json::Value::as_str) {
-            Some("subscribe") => {
-                let wish = serde_json::from_value(fields.into());
-                wish.map(Self::Subscribe).map_err(shape)
-            }
-            Some("unsubscribe") if fields.is_empty() => Ok(Self::Unsubscribe),
-            Some("unsubscribe") => Err(Unclear::Shape("unsubscribe takes no fields".to_owned())),
-            Some(other) => {
-                Err(Unclear::Shape(format!("a type of message is subscribe or unsubscribe, not {other:?}")))
-            }
-            None => Err(Unclear::Shape("a message has a type: subscribe or unsubscribe".to_owned())),
-        }
+        // An object first: serde would take a list of its values as well.
+        let fields: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(text);
+        let said = fields.and_then(|fields| serde_json::from_value(fields.into()));
+        said.map_err(|error| {
+            let forms = r#"a message is {"type":"subscribe",…} or {"type":"unsubscribe"}"#;
+            Unclear::Shape(format!("{forms}: {error}"))
+        })
     }
 }
 
@@ -106,7 +102,7 @@ mod tests {
         assert_eq!(pairs, expected);
         assert_eq!(wish.last_event_id.as_deref(), Some("abcdefgh.7"));
         assert_eq!(Said::read(r#"{"type":"subscribe"}"#), Ok(Said::Subscribe(Wish::default())));
-        assert_eq!(Said::read(r#"{"type":"unsubscribe"}"#), Ok(Said::Unsubscribe));
+        assert_eq!(Said::read(r#"{"type":"unsubscribe"}"#), Ok(Said::Unsubscribe {}));
     }
 
     #[test]
@@ -114,13 +110,14 @@ mod tests {
         for (text, named) in [
             ("", "EOF"),
             ("[]", "subscribe"),
-            ("{}", "has a type"),
-            (r#"{"type":7}"#, "has a type"),
+            (r#"["unsubscribe"]"#, "map"),
+            ("{}", "missing field `type`"),
+            (r#"{"type":7}"#, "7"),
             (r#"{"type":"shout"}"#, "shout"),
             (r#"{"type":"subscribe","sessions":["ses_1"]}"#, "sessions"),
             (r#"{"type":"subscribe","session":"ses_1"}"#, "ses_1"),
             (r#"{"type":"subscribe","lifecycle":"yes"}"#, "yes"),
-            (r#"{"type":"unsubscribe","session":[]}"#, "no fields"),
+            (r#"{"type":"unsubscribe","session":[]}"#, "unknown field `session`"),
         ] {
             let unclear = Said::read(text).unwrap_err().to_string();
             assert!(unclear.contains(named), "{text}: {unclear}");

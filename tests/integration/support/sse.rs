@@ -6,13 +6,18 @@ use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use serde_json::Value;
 
-use super::eventually::{PATIENCE, patiently};
+use super::{
+    described,
+    eventually::{PATIENCE, patiently},
+};
 
 /// One open event stream.
 pub struct EventStream {
     url: String,
     headers: reqwest::header::HeaderMap,
     events: BoxStream<'static, Result<Event, String>>,
+    /// Whether it is of the form of `/events`.
+    own: bool,
     seen: Vec<Received>,
 }
 
@@ -70,6 +75,7 @@ impl EventStream {
         let response =
             patiently("the head of an event stream", request.send()).await.expect("a stream opens");
         let url = response.url().to_string();
+        let own = response.url().path().ends_with("/events");
         let headers = response.headers().clone();
         let status = response.status();
         let kind = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -79,7 +85,7 @@ impl EventStream {
         );
         let events = response.bytes_stream().eventsource();
         let events = events.map(|event| event.map_err(|error| error.to_string())).boxed();
-        Self { url, headers, events, seen: Vec::new() }
+        Self { url, headers, events, own, seen: Vec::new() }
     }
 
     pub fn headers(&self) -> &reqwest::header::HeaderMap {
@@ -174,7 +180,14 @@ impl EventStream {
 
     fn keep(&mut self, event: Event) {
         let data = serde_json::from_str(&event.data).unwrap_or(Value::String(event.data));
-        self.seen.push(Received { id: event.id, name: event.event, data, at: Instant::now() });
+        let event = Received { id: event.id, name: event.event, data, at: Instant::now() };
+        if event.kind().starts_with("pointsman.") {
+            described::assert_own(event.event());
+        }
+        if self.own {
+            described::assert_frame(&event.data);
+        }
+        self.seen.push(event);
     }
 
     fn story(&self) -> String {
