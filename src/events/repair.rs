@@ -17,6 +17,7 @@ use crate::domain::ask::AskKind;
 /// What clients were told of one session, as far as it is remembered.
 #[derive(Debug, Default)]
 pub struct Shown {
+    place: Option<(Arc<str>, Arc<str>)>,
     is_gone: bool,
     info: Option<Value>,
     status: Option<Told>,
@@ -93,9 +94,12 @@ impl Shown {
     pub(super) fn read(events: &[Arc<Event>]) -> Self {
         let mut shown = Self::default();
         for event in events {
-            let Some(bare) = event.frame.get(event.payload.clone()) else { continue };
-            let Ok(mut payload) = serde_json::from_slice::<Value>(bare) else { continue };
-            shown.take(event, payload["properties"].take());
+            let Ok(mut frame) = serde_json::from_slice::<Value>(&event.frame) else { continue };
+            if let (Some(directory), Some(project)) = (frame["directory"].as_str(), frame["project"].as_str())
+            {
+                shown.place = Some((directory.into(), project.into()));
+            }
+            shown.take(event, frame["payload"]["properties"].take());
         }
         shown
     }
@@ -149,10 +153,9 @@ impl Shown {
         self.info.is_none() && !self.is_gone && self.messages.is_empty()
     }
 
-    /// The directory and the project of the session, if it is shown.
+    /// The directory and the project in which something was told of it.
     pub fn place(&self) -> Option<(Arc<str>, Arc<str>)> {
-        let info = self.info.as_ref()?;
-        Some((info["directory"].as_str()?.into(), info["projectID"].as_str()?.into()))
+        self.place.clone()
     }
 
     /// Whether its list of things to do, or its changes to files, are shown.

@@ -14,6 +14,7 @@ mod bad_input;
 mod base_path;
 mod catalogue;
 mod command_line;
+mod cuts;
 mod death;
 mod endpoints;
 mod fidelity;

@@ -1,5 +1,6 @@
 //! What a client shows that lives on events: insert what is unknown, replace by id, append a delta to what is known,
-//! remove only what an event removes, as `OpenCode`'s own clients do. And what the same client shows after a reload.
+//! remove only what an event removes (with a session, all that is of it), as `OpenCode`'s own clients do. And what the
+//! same client shows after a reload.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,8 @@ pub struct Shown {
     pub working: BTreeSet<String>,
     pub messages: BTreeMap<String, Value>,
     pub parts: BTreeMap<(String, String), Value>,
-    pub asks: BTreeSet<String>,
+    /// What waits for an answer, with its session.
+    pub asks: BTreeMap<String, String>,
     /// How often each session was said to have been made. No part of the screen.
     pub created: BTreeMap<String, usize>,
 }
@@ -38,6 +40,7 @@ impl Shown {
             "session.deleted" => {
                 self.sessions.remove(&session);
                 self.working.remove(&session);
+                self.asks.retain(|_, of| *of != session);
                 self.messages.retain(|_, message| message["sessionID"] != *session);
                 self.parts.retain(|_, part| part["sessionID"] != *session);
             }
@@ -66,7 +69,7 @@ impl Shown {
                     *field = json!(format!("{}{}", text(field), text(&properties["delta"])));
                 }
             }
-            "permission.asked" | "question.asked" => drop(self.asks.insert(text(&properties["id"]))),
+            "permission.asked" | "question.asked" => drop(self.asks.insert(text(&properties["id"]), session)),
             "permission.replied" | "question.replied" | "question.rejected" => {
                 self.asks.remove(&text(&properties["requestID"]));
             }
@@ -98,7 +101,7 @@ impl Shown {
             for path in ["/permission", "/question"] {
                 for ask in list(get(format!("{path}?directory={directory}")).await) {
                     if ask["sessionID"] == **session {
-                        shown.asks.insert(ask["id"].as_str().unwrap_or_default().to_owned());
+                        shown.asks.insert(ask["id"].as_str().unwrap_or_default().to_owned(), session.clone());
                     }
                 }
             }
@@ -119,8 +122,8 @@ impl Shown {
         let mut unlike = of(&self.sessions, &other.sessions);
         unlike.extend(of(&self.messages, &other.messages));
         unlike.extend(of(&self.parts, &other.parts));
-        let sets = [(&self.working, &other.working), (&self.asks, &other.asks)];
-        unlike.extend(sets.iter().filter(|(here, there)| here != there).map(|sets| format!("{sets:?}")));
+        unlike.extend(of(&self.asks, &other.asks));
+        unlike.extend(self.working.symmetric_difference(&other.working).map(|id| format!("{id} working")));
         unlike
     }
 
@@ -130,6 +133,7 @@ impl Shown {
         own.created.clear();
         own.sessions.retain(|id, _| sessions.contains(id));
         own.working.retain(|id| sessions.contains(id));
+        own.asks.retain(|_, session| sessions.contains(session));
         let is_of = |value: &Value| sessions.iter().any(|session| value["sessionID"] == **session);
         own.messages.retain(|_, message| is_of(message));
         own.parts.retain(|_, part| is_of(part));
