@@ -8,6 +8,7 @@ use crate::support::{
     daemon::Daemon,
     eventually::eventually,
     opencode::{OpenCode, Store, prompt},
+    relay::{Break, Relay},
     screen::Screen,
 };
 
@@ -36,6 +37,38 @@ async fn an_attached_terminal_that_approves_everything_leaves_the_permission_of_
     attached.approve_everything().await;
     let foreign = ask(&server, &two).await;
     answered(&server, &two, &foreign).await;
+}
+
+#[tokio::test]
+async fn one_that_was_cut_off_and_comes_back_still_approves_nothing_of_another_project() {
+    let store = Store::new().await;
+    let [one, two] = [store.project("one"), store.project("two")];
+    let server = OpenCode::start(&store, &one).await;
+    let daemon = Daemon::start([server.url()]).await;
+    daemon.hears(&server).await;
+    // Everything between the terminal and pointsman passes here.
+    let way = Relay::to(daemon.url()).await;
+    let here = one.display().to_string();
+    let attached = Screen::opencode(&store, &one, &["attach", &way.url(), "--dir", &here]).await;
+    attached.approve_everything().await;
+    let mut foreign = vec![ask(&server, &two).await];
+    for _ in 0..2 {
+        way.set_break(Break::Refuse);
+        way.cut();
+        foreign.push(ask(&server, &two).await);
+        let own = ask(&server, &one).await;
+        way.mend();
+        // It is back: what its own project asked for meanwhile it is told, and approves.
+        answered(&server, &one, &own).await;
+        foreign.push(ask(&server, &two).await);
+        // And goes on with what is asked for later.
+        let own = ask(&server, &one).await;
+        answered(&server, &one, &own).await;
+    }
+    let mut open = open_in(&server, &two).await;
+    open.sort_unstable();
+    foreign.sort_unstable();
+    assert_eq!(open, foreign, "of another project: all left open");
 }
 
 #[tokio::test]
