@@ -27,7 +27,7 @@ fn main() {
     for count in [0, 20, 200] {
         let directory = tempfile::tempdir().unwrap();
         let servers = Servers::start(count, SESSIONS, Duration::ZERO);
-        let daemon = Program::pointsman(&servers, directory.path());
+        let daemon = Program::pointsman(&servers.addresses, directory.path());
         thread::sleep(SETTLE);
         let before = daemon.processor_time();
         thread::sleep(WATCH);

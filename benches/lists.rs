@@ -38,7 +38,7 @@ const GAP: Duration = Duration::from_millis(50);
 async fn main() {
     let directory = tempfile::tempdir().unwrap();
     let servers = Servers::start(SERVERS, SESSIONS, SLOWEST);
-    let daemon = Program::pointsman(&servers, directory.path());
+    let daemon = Program::pointsman(&servers.addresses, directory.path());
     let slowest = vec![*servers.addresses.last().unwrap()];
     let asked = [
         ("the slowest server", slowest),

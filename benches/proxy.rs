@@ -54,7 +54,7 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let servers = Servers::start(SERVERS, SESSIONS, Duration::ZERO);
     let programs: Vec<Program> = [
-        Some(Program::pointsman(&servers, directory.path())),
+        Some(Program::pointsman(&servers.addresses, directory.path())),
         peers::nginx(&servers, directory.path()),
         peers::haproxy(&servers, directory.path()),
     ]

@@ -36,7 +36,7 @@ fn main() {
         let (id, owner) = &sessions[(round * SESSIONS * 2 + round * 37 + 11) % sessions.len()];
         let directory = tempfile::tempdir().unwrap();
         let began = Instant::now();
-        let daemon = Program::pointsman_listening(&servers, directory.path());
+        let daemon = Program::pointsman_listening(&servers.addresses, directory.path());
         let listening = began.elapsed();
         let first = until(began, || routed_to(&daemon, id) == Some(*owner));
         let whole = until(began, || known(&daemon) == sessions.len() as u64);
@@ -55,7 +55,7 @@ fn main() {
     println!("all {} sessions listed: median {:?}", sessions.len(), wholes[ROUNDS / 2]);
 
     let directory = tempfile::tempdir().unwrap();
-    let daemon = Program::pointsman(&servers, directory.path());
+    let daemon = Program::pointsman(&servers.addresses, directory.path());
     until(Instant::now(), || known(&daemon) == sessions.len() as u64);
     let before = metric(&daemon, "pointsman_sync_rows_total");
     thread::sleep(WATCH);

@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::servers::Servers;
-
 /// How long a program has to begin.
 const START: Duration = Duration::from_secs(20);
 
@@ -30,23 +28,28 @@ pub(crate) struct Program {
 
 impl Program {
     /// Our own daemon in front of `servers`, with its state in `directory`, looking around every second.
-    pub(crate) fn pointsman(servers: &Servers, directory: &Path) -> Self {
+    pub(crate) fn pointsman(servers: &[SocketAddr], directory: &Path) -> Self {
         Self::pointsman_listening(servers, directory).once_answering("/readyz")
     }
 
     /// The same, as soon as it listens.
-    pub(crate) fn pointsman_listening(servers: &Servers, directory: &Path) -> Self {
+    pub(crate) fn pointsman_listening(servers: &[SocketAddr], directory: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--no-scan", "--log", "warn", "--state-dir"]);
         command.arg(directory.join("state"));
-        for address in &servers.addresses {
+        for address in servers {
             command.arg("--server").arg(format!("http://{address}"));
         }
+        Self::telling("pointsman", &mut command)
+    }
+
+    /// A program that says in its first line where it listens.
+    pub(crate) fn telling(name: &'static str, command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("http://").next().unwrap().parse().unwrap();
-        Self::started("pointsman", address, child)
+        Self::started(name, address, child)
     }
 
     /// A program that has been started.
