@@ -90,9 +90,12 @@ async fn the_merged_stream_is_the_union_of_three_servers_streams_while_all_ran_t
         assert!(in_order.len() > 60, "{in_order:#?}");
         assert_eq!(in_order, of_session(&mut passed_on.iter().cloned()), "of {session}, in this order");
     }
+    let made: Vec<&str> = begins.iter().chain(&sessions).chain(&ends).map(String::as_str).collect();
     let of_nobody: Vec<_> = merged.seen()[after_begins..]
         .iter()
         .filter(|event| is_a_servers(event))
+        // One that was made while nobody listened yet is told once a list shows it: `hears` makes such.
+        .filter(|event| event.kind() != "session.created" || made.contains(&event.session()))
         .map(text)
         .filter(|text| !told_by_any.contains(text))
         .collect();
