@@ -299,7 +299,10 @@ async fn nothing_of_a_deleted_session_is_told_again_or_left_in_the_files() {
             memchr::memmem::find(&bytes, text.as_bytes()).is_some()
         })
     };
-    assert!(on_disk(&format!("secret of {gone}")));
+    crate::support::eventually::eventually("the files having it", || async {
+        if on_disk(&format!("secret of {gone}")) { Ok(()) } else { Err("it is not there") }
+    })
+    .await;
     assert_eq!(town.daemon.delete(&format!("/session/{gone}")).await.status, 200);
     stream.expect(|event| event.kind() == "session.deleted" && event.session() == gone).await;
     let mut back = town.listen("/global/event", Some(&cursor)).await;
