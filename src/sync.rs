@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{
-        ids::{SessionId, StoreKey},
+        ids::{ServerKey, SessionId, StoreKey},
         kind::Kind,
     },
     machine::Machine,
@@ -207,9 +207,14 @@ impl Shared {
         let servers = self.registry.servers.now();
         let mut of_store: Vec<Arc<Server>> =
             servers.of_store(store).filter(|server| server.answering()).cloned().collect();
-        of_store.sort_by_key(|server| (reluctance(server.kind), server.address.port, server.key));
+        of_store.sort_by_key(|server| preference(server));
         of_store
     }
+}
+
+/// The best to be asked for a list has the least.
+fn preference(server: &Server) -> (u8, u16, ServerKey) {
+    (reluctance(server.kind), server.address.port, server.key)
 }
 
 fn reluctance(kind: Kind) -> u8 {

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     Pace, Shared,
     changes::{self, Stamp},
+    preference,
     unheard::{Unheard, Waiting, Waits},
     walk::{Ask, Step, Walk, changes_since},
 };
@@ -343,8 +344,9 @@ impl StoreTask {
 
     /// The server to ask: the best one that has not just failed.
     fn server(&self) -> Option<Arc<Server>> {
-        let servers = self.shared.servers_of(self.store);
-        servers.iter().find(|server| Some(server.key) != self.failed).or(servers.first()).cloned()
+        let servers = self.shared.registry.servers.now();
+        let answering = servers.of_store(self.store).filter(|server| server.answering());
+        answering.min_by_key(|server| (Some(server.key) == self.failed, preference(server))).cloned()
     }
 
     async fn stamp_now(&mut self) -> Option<Stamp> {
