@@ -287,7 +287,11 @@ impl feed::Intake for Intake {
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);
-                self.hub.publish(&emitter(&server), event);
+                let is_twin = matches!(event.signal, Signal::Sync { .. });
+                let position = self.hub.publish(&emitter(&server), event);
+                if let Some(position) = position.filter(|_| !is_twin) {
+                    self.numbers.told(server.key, position);
+                }
                 self.herald.cry(news);
             }
             Observed::Withhold => self.metrics.idle_withheld(),

@@ -1,6 +1,6 @@
 //! The numbers that streams carry, watched: what they prove to be missing is asked for.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
@@ -10,7 +10,7 @@ use super::{intake::Intake, repair::Occasion};
 use crate::{
     discovery::unreachable_of,
     domain::ids::{ServerKey, SessionId, StoreKey},
-    events::sequence::{Cause, Heard, Hole, Sequences},
+    events::sequence::{Carried, Cause, Heard, Hole, Sequences},
     registry::{
         server::{Server, State},
         unseen::Sighting,
@@ -30,8 +30,8 @@ pub(super) struct Numbers(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     sequences: Mutex<Sequences>,
-    /// The servers whose streams stand.
-    heard: Mutex<HashSet<ServerKey>>,
+    /// The servers whose streams stand, and where the last event of each stands among all that were told.
+    heard: Mutex<HashMap<ServerKey, u64>>,
     /// Something is missing.
     news: Notify,
 }
@@ -39,7 +39,7 @@ struct Inner {
 impl Numbers {
     /// A server's stream begins.
     pub(super) fn begins(&self, server: &Server, now_ms: u64) {
-        self.0.heard.lock().insert(server.key);
+        self.0.heard.lock().insert(server.key, 0);
         self.disturbed(server.store, now_ms);
     }
 
@@ -56,19 +56,31 @@ impl Numbers {
         self.0.sequences.lock().disturbed(store, now_ms);
     }
 
+    /// A server's stream has told something: the number that comes next in it may be of that.
+    pub(super) fn told(&self, server: ServerKey, position: u64) {
+        if let Some(last) = self.0.heard.lock().get_mut(&server) {
+            *last = position;
+        }
+    }
+
+    fn told_at(&self, server: ServerKey) -> u64 {
+        self.0.heard.lock().get(&server).copied().unwrap_or_default()
+    }
+
     fn hears(&self, server: &Server) -> bool {
         // One that lets nobody in is never heard: what it writes is unseen.
-        server.state == State::Locked || self.0.heard.lock().contains(&server.key)
+        server.state == State::Locked || self.0.heard.lock().contains_key(&server.key)
     }
 }
 
 impl Intake {
-    /// A stream has carried the number of a change.
+    /// A stream has carried the number of a change, that of the last event it told.
     pub(super) fn numbered(&self, server: &Server, session: &SessionId, seq: u64) {
         let now_ms = self.registry.clock.now_ms();
+        let carried = Carried { seq, server: server.key, told_at: self.numbers.told_at(server.key) };
         let (heard, is_missing) = {
             let mut sequences = self.numbers.0.sequences.lock();
-            let heard = sequences.heard(server.store, session, seq, server.key, now_ms);
+            let heard = sequences.heard(server.store, session, carried, now_ms);
             (heard, sequences.next_ms().is_some())
         };
         if is_missing {

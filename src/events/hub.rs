@@ -98,18 +98,17 @@ pub struct PictureStatus {
 }
 
 impl Shared {
-    /// Puts an event into the log and the picture, at one position; false if nobody is to be told of it.
+    /// Puts an event into the log and the picture, at one position, and gives that; `None` if nobody is to be told of it.
     /// What was found, and not heard, counts as of the position `found_at`: nothing newer may have been told of it.
-    fn append(&self, event: Event, found_at: Option<u64>) -> bool {
+    fn append(&self, event: Event, found_at: Option<u64>) -> Option<u64> {
         let frame = event.frame.clone();
         let bare = self.picture.as_ref().zip(frame.get(event.payload.clone()));
         let changed = bare.and_then(|(picture, bare)| Some((picture, read(&event.kind, bare)?)));
         let Some((picture, piece)) = changed else {
             if found_at.is_some() {
-                return false;
+                return None;
             }
-            self.log.write().append(event);
-            return true;
+            return Some(self.log.write().append(event).seq);
         };
         let mut picture = picture.lock();
         let is_outdone = |session: &SessionId| {
@@ -118,18 +117,18 @@ impl Shared {
                 .is_some_and(|(found_at, told_at)| told_at >= found_at)
         };
         if event.session.as_ref().is_some_and(is_outdone) {
-            return false;
+            return None;
         }
         if picture.hides(&event, &piece) {
             self.hidden.fetch_add(1, Ordering::Relaxed);
-            return false;
+            return None;
         }
         let event = self.log.write().append(event);
         picture.apply(&event, &piece, self.now_ms());
         if found_at.is_some() {
             picture.distrust(&event, &piece);
         }
-        true
+        Some(event.seq)
     }
 
     /// What changed lately, for one who comes late, and the position from which on it is live.
@@ -236,23 +235,24 @@ impl Hub {
     }
 
     /// Publishes what a server emitted. Its `server.connected` and `server.heartbeat` concern its own stream only
-    /// and go nowhere; a disposal that another server just told goes nowhere either.
-    pub fn publish(&self, from: &Emitter, event: Decoded) {
+    /// and go nowhere; a disposal that another server just told goes nowhere either. Gives the position of what went
+    /// somewhere.
+    pub fn publish(&self, from: &Emitter, event: Decoded) -> Option<u64> {
         let attention = match event.signal {
-            Signal::Connected | Signal::Heartbeat => return,
+            Signal::Connected | Signal::Heartbeat => return None,
             Signal::Asked { .. } => Attention::Directory,
             Signal::Disposed => {
                 if let Some(directory) = &event.directory
                     && self.shared.disposals.lock().repeats(directory, from.key, Instant::now())
                 {
-                    return;
+                    return None;
                 }
                 Attention::Directory
             }
             Signal::Tui => Attention::Screen,
             _ => Attention::Everyone,
         };
-        self.append(emitted(from, event, attention));
+        self.append(emitted(from, event, attention), None)
     }
 
     /// Publishes an event that no stream told, made of what a server was found to say after the position `found_at`;
@@ -262,7 +262,7 @@ impl Hub {
             Signal::Asked { .. } => Attention::Directory,
             _ => Attention::Everyone,
         };
-        self.append_found(emitted(from, event, attention), Some(found_at))
+        self.append(emitted(from, event, attention), Some(found_at)).is_some()
     }
 
     /// Whether it is known what clients show, so that what they missed can be told them.
@@ -284,7 +284,7 @@ impl Hub {
 
     /// Publishes an event of our own making, to everyone whose stream holds events of its directory.
     pub fn announce(&self, own: Own) {
-        self.append(Event {
+        let event = Event {
             seq: 0,
             server: None,
             global_only: own.directory.is_none(),
@@ -294,25 +294,22 @@ impl Hub {
             kind: own.kind.into(),
             frame: own.frame,
             payload: own.payload,
-        });
+        };
+        self.append(event, None);
     }
 
-    fn append(&self, event: Event) {
-        self.append_found(event, None);
-    }
-
-    fn append_found(&self, event: Event, found_at: Option<u64>) -> bool {
+    fn append(&self, event: Event, found_at: Option<u64>) -> Option<u64> {
         if let Some(journal) = &self.shared.journal
             && event.kind == DELETED
             && let Some(session) = &event.session
         {
             journal.erase(session.clone());
         }
-        let is_told = self.shared.append(event, found_at);
-        if is_told {
+        let position = self.shared.append(event, found_at);
+        if position.is_some() {
             self.shared.news.notify_waiters();
         }
-        is_told
+        position
     }
 
     /// Tells that events of this server were missed.

@@ -2,8 +2,9 @@
 //!
 //! `OpenCode` numbers what is stored of a session without holes, over all processes of its store. So a number that no
 //! stream has carried after a short wait (streams arrive out of step) is of an event that one of them has missed, or of
-//! one that was written by a process of which we have no stream. And a number that comes behind a higher one of another
-//! stream says that what was told last is not what is so.
+//! one that was written by a process of which we have no stream. And a lower number whose event was told behind that of a
+//! higher one of another stream says that what was told last is not what is so. (A number comes behind its event, so the
+//! numbers of two streams can be in order where their events are not.)
 //!
 //! Bounded in sessions; those heard of longest ago are forgotten first. Pure. Leaves to others: what to do about it.
 
@@ -27,7 +28,7 @@ type Key = (StoreKey, SessionId);
 pub enum Heard {
     /// Nothing.
     InStep,
-    /// Another stream was faster with a later one.
+    /// Its event was told in the wrong place: another stream was faster with a later one, or slower with an earlier one.
     Overtaken,
 }
 
@@ -65,6 +66,17 @@ pub struct Hole {
     pub cause: Cause,
 }
 
+/// A number as a stream carried it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The number.
+    pub seq: u64,
+    /// Whose stream it was.
+    pub server: ServerKey,
+    /// Where the event that it numbers stands among all that were told.
+    pub told_at: u64,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Sequences {
@@ -86,9 +98,8 @@ struct Track {
     whole_ms: u64,
     /// Those heard beyond a missing one, and when.
     beyond: BTreeMap<u64, u64>,
-    highest: u64,
-    /// Who carried the highest.
-    carrier: ServerKey,
+    /// The highest that was heard.
+    highest: Carried,
     place: u64,
 }
 
@@ -113,21 +124,15 @@ impl Track {
 
 impl Sequences {
     /// A stream has carried this number.
-    pub fn heard(
-        &mut self,
-        store: StoreKey,
-        session: &SessionId,
-        seq: u64,
-        server: ServerKey,
-        now_ms: u64,
-    ) -> Heard {
+    pub fn heard(&mut self, store: StoreKey, session: &SessionId, carried: Carried, now_ms: u64) -> Heard {
+        let seq = carried.seq;
         let key = (store, session.clone());
         self.heard += 1;
         let place = self.heard;
         let Some(track) = self.tracks.get_mut(&key) else {
             // Before the first that was heard nothing is missing.
             let (next, beyond) = (seq + 1, BTreeMap::new());
-            let track = Track { next, whole_ms: now_ms, beyond, highest: seq, carrier: server, place };
+            let track = Track { next, whole_ms: now_ms, beyond, highest: carried, place };
             self.order.insert(place, key.clone());
             self.tracks.insert(key, track);
             self.forget();
@@ -136,9 +141,11 @@ impl Sequences {
         self.order.remove(&track.place);
         self.order.insert(place, key.clone());
         track.place = place;
-        let overtaken = seq < track.highest && track.carrier != server;
-        if seq > track.highest {
-            (track.highest, track.carrier) = (seq, server);
+        let highest = track.highest;
+        let is_out_of_step = (seq < highest.seq) != (carried.told_at < highest.told_at);
+        let overtaken = is_out_of_step && seq != highest.seq && carried.server != highest.server;
+        if seq > highest.seq {
+            track.highest = carried;
         }
         if seq > track.next {
             track.beyond.insert(seq, now_ms);

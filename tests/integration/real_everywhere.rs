@@ -43,10 +43,11 @@ async fn what_is_typed_into_one_client_appears_in_all_others() {
     let daemon = Daemon::start([default.url(), owner.url()]).await;
     daemon.hears(&owner).await;
     let session = owner.create_session().await;
+    owner.prompt(&session, "say-first").await;
 
     let mut page = Browser::start();
     page.open(&page_of(&daemon, &session)).await;
-    let screen = Screen::opencode(&store, &one, &["attach", daemon.url(), "-s", &session]).await;
+    let screen = Screen::opencode_attached(&store, &one, daemon.url(), &session, "said-first").await;
     let mut sdk = Script::start("sdk", &[daemon.url(), &patience()]);
     let directory = two.display().to_string();
     for (client, method, parameters) in [

@@ -1,7 +1,5 @@
 //! What a server asked before it died stands on no screen any more.
 
-use serde_json::json;
-
 use crate::support::{
     daemon::Daemon,
     opencode::{OpenCode, Store},
@@ -14,9 +12,11 @@ async fn a_permission_leaves_the_screen_when_its_asker_dies_and_the_session_goes
     let [here, there] = [store.project("here"), store.project("there")];
     let (survivor, mut asker) = tokio::join!(OpenCode::start(&store, &here), OpenCode::start(&store, &there));
     let daemon = Daemon::start([survivor.url(), asker.url()]).await;
+    daemon.hears(&survivor).await;
     daemon.hears(&asker).await;
-    let session = asker.post("/session", &json!({})).await["id"].as_str().unwrap().to_owned();
-    let screen = Screen::opencode(&store, &here, &["attach", daemon.url(), "-s", &session]).await;
+    let session = asker.create_session().await;
+    asker.prompt(&session, "say-first").await;
+    let screen = Screen::opencode_attached(&store, &here, daemon.url(), &session, "said-first").await;
     screen.submit("say-hello").await;
     screen.wait_for("said-hello").await;
 

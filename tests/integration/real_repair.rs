@@ -31,12 +31,8 @@ async fn a_turn_during_which_the_stream_was_cut_is_shown_as_after_a_reload() {
     let mut shown = Shown::default();
     let mut sessions = Vec::new();
     for cut in [Cut::BeforeTheTurn, Cut::AmidstTheText, Cut::AmidstTheTextAndBack] {
+        daemon.hears(&server).await;
         let session = server.create_session().await;
-        eventually("pointsman hearing the server", || async {
-            let known = daemon.explain(&session).await;
-            if known["evidence"] == "emitted" { Ok(()) } else { Err(known) }
-        })
-        .await;
         sessions.push(session.clone());
         let break_off = || {
             relay.set_break(Break::Refuse);

@@ -10,8 +10,14 @@ fn session() -> SessionId {
     SessionId::try_new("ses_1").unwrap()
 }
 
+/// Each event is told as it comes, with its number right behind it.
 fn hear(sequences: &mut Sequences, seq: u64, server: ServerKey, now_ms: u64) -> Heard {
-    sequences.heard(STORE, &session(), seq, server, now_ms)
+    let told_at = sequences.heard + 1;
+    hear_of(sequences, seq, server, told_at, now_ms)
+}
+
+fn hear_of(sequences: &mut Sequences, seq: u64, server: ServerKey, told_at: u64, now_ms: u64) -> Heard {
+    sequences.heard(STORE, &session(), Carried { seq, server, told_at }, now_ms)
 }
 
 fn hole(numbers: u64, since_ms: u64, cause: Cause) -> Hole {
@@ -48,6 +54,18 @@ fn a_number_that_comes_late_from_another_stream_closes_the_hole_and_was_overtake
 }
 
 #[test]
+fn what_counts_is_the_order_of_the_events_and_not_that_of_their_numbers() {
+    let mut sequences = Sequences::default();
+    hear(&mut sequences, 4, A, 1000);
+    // Told first, numbered last.
+    assert_eq!(hear_of(&mut sequences, 5, A, 21, 1000), Heard::InStep);
+    assert_eq!(hear_of(&mut sequences, 6, B, 20, 1000), Heard::Overtaken);
+    // Told last, numbered first.
+    assert_eq!(hear_of(&mut sequences, 8, A, 31, 1000), Heard::InStep);
+    assert_eq!(hear_of(&mut sequences, 7, B, 30, 1000), Heard::InStep);
+}
+
+#[test]
 fn a_hole_beside_a_stream_that_was_cut_or_is_was_missed() {
     for (disturbed_ms, is_deaf, cause) in [
         (None, false, Cause::Unseen),
@@ -75,13 +93,14 @@ fn a_hole_beside_a_stream_that_was_cut_or_is_was_missed() {
 fn the_sessions_heard_of_longest_ago_are_forgotten_first() {
     let mut sequences = Sequences::default();
     let id = |number: usize| SessionId::try_new(&format!("ses_{number}")).unwrap();
+    let carried = |seq| Carried { seq, server: A, told_at: seq };
     for number in 0..MOST {
-        sequences.heard(STORE, &id(number), 0, A, 1000);
+        sequences.heard(STORE, &id(number), carried(0), 1000);
     }
-    sequences.heard(STORE, &id(1), 2, A, 1000);
-    sequences.heard(STORE, &id(0), 1, A, 1000);
+    sequences.heard(STORE, &id(1), carried(2), 1000);
+    sequences.heard(STORE, &id(0), carried(1), 1000);
     for number in MOST..MOST + 2 {
-        sequences.heard(STORE, &id(number), 0, A, 1000);
+        sequences.heard(STORE, &id(number), carried(0), 1000);
     }
     assert_eq!((sequences.tracks.len(), sequences.order.len()), (MOST, MOST));
     assert!(

@@ -13,7 +13,7 @@ use std::{
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Short enough not to be felt, long enough not to take the processor from what is awaited.
-const PAUSE: Duration = Duration::from_millis(15);
+pub const PAUSE: Duration = Duration::from_millis(15);
 
 /// Asks again until `probe` answers `Ok`, and gives that.
 ///

@@ -1,18 +1,24 @@
 //! A terminal program as a person runs it: on a screen of its own (`tmux`), typed at and read.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{process::Command, time::sleep};
 
 use super::{
-    eventually::{eventually, patiently},
+    eventually::{PATIENCE, PAUSE, eventually, patiently},
     opencode::{Store, binary},
     process::Process,
 };
 
 /// Wide and high enough for all of a dialogue.
 const SIZE: [&str; 4] = ["-x", "120", "-y", "40"];
+
+/// After how long what was typed and is not shown will not be.
+const UNHEARD: Duration = Duration::from_secs(5);
 
 /// One program on one screen. Dropped, the screen is closed, which hangs the program up.
 pub struct Screen {
@@ -95,10 +101,28 @@ impl Screen {
         self.run(&["send-keys", key]).await;
     }
 
-    /// Types a prompt and sends it off, once it stands there: an `Enter` that comes with the text is part of it.
+    /// Types a prompt and sends it off, once it stands there: an `Enter` that comes with the text is part of it. A
+    /// prompt that was drawn a moment ago may not listen yet: what is not shown was not heard and is typed once more.
     pub async fn submit(&self, prompt: &str) {
+        let began = Instant::now();
         self.type_text(prompt).await;
-        self.wait_for(prompt).await;
+        let mut typed = began;
+        loop {
+            let shown = self.text().await;
+            if shown.contains(prompt) {
+                break;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{prompt:?} was typed and is not shown; the screen:\n{shown}"
+            );
+            if typed.elapsed() > UNHEARD {
+                self.press("C-u").await;
+                self.type_text(prompt).await;
+                typed = Instant::now();
+            }
+            sleep(PAUSE).await;
+        }
         self.press("Enter").await;
     }
 
