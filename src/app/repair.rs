@@ -170,13 +170,12 @@ impl Intake {
         found_at: u64,
     ) -> usize {
         let Some((directory, project)) = self.place(session, present) else { return 0 };
-        self.tell_in(server, session, (&directory, &project), changes, found_at)
+        self.tell_in(server, (&directory, &project), changes, found_at)
     }
 
     fn tell_in(
         &self,
         server: &Arc<Server>,
-        session: &SessionId,
         (directory, project): (&str, &str),
         changes: Vec<Change>,
         found_at: u64,
@@ -190,13 +189,21 @@ impl Intake {
             if speaks_of_the_server && let Observed::PassOn(news) = observe(&self.registry, server, &event) {
                 self.herald.cry(news);
             }
-            let (makes, emitter) = (matches!(event.signal, Signal::Created(_)), emitter(server));
-            let is_told = self.hub.publish_found(&emitter, event, found_at);
-            if is_told && makes {
-                self.registry.sessions.announce(server.store, session);
+            let signal = event.signal.clone();
+            if self.hub.publish_found(&emitter(server), event, found_at) {
+                self.learn(server, &signal);
+                told += 1;
             }
-            told += usize::from(is_told);
         }
         told
+    }
+
+    /// What was told is known, as if the server's stream had told it.
+    fn learn(&self, server: &Server, told: &Signal) {
+        let sessions = &self.registry.sessions;
+        if let Signal::Created(row) | Signal::Updated(row) = told {
+            sessions.row(server.store, row, 0);
+            sessions.announce(server.store, &row.id);
+        }
     }
 }

@@ -3,7 +3,10 @@
 //! Servers are few and read on every request, so a reader takes the current snapshot without waiting and a writer
 //! copies it. A server that is gone leaves the snapshot; its key is never given again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -20,6 +23,8 @@ use crate::domain::{
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     servers: BTreeMap<ServerKey, Arc<Server>>,
+    /// The same by store: each store's list is kept by a task of its own, which must not look through all servers.
+    stores: HashMap<StoreKey, Vec<Arc<Server>>>,
 }
 
 impl Snapshot {
@@ -51,17 +56,17 @@ impl Snapshot {
             })
     }
 
-    /// The servers of one store.
-    pub fn of_store(&self, store: StoreKey) -> impl Iterator<Item = &Arc<Server>> {
-        self.iter().filter(move |server| server.store == store)
+    /// The servers of one store, oldest acquaintance first.
+    pub fn of_store(&self, store: StoreKey) -> impl DoubleEndedIterator<Item = &Arc<Server>> {
+        self.stores.get(&store).into_iter().flatten()
     }
 
     /// What choices look at, for the servers of one store or for all.
     pub fn candidates(&self, store: Option<StoreKey>) -> Vec<Candidate> {
-        self.iter()
-            .filter(|server| store.is_none_or(|store| server.store == store))
-            .map(|server| server.candidate())
-            .collect()
+        match store {
+            Some(store) => self.of_store(store).map(|server| server.candidate()).collect(),
+            None => self.iter().map(|server| server.candidate()).collect(),
+        }
     }
 
     /// How many there are.
@@ -159,6 +164,10 @@ impl Servers {
     fn swap(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut next = Snapshot::clone(&self.now());
         change(&mut next);
+        next.stores.clear();
+        for server in next.servers.values() {
+            next.stores.entry(server.store).or_default().push(Arc::clone(server));
+        }
         self.current.store(Arc::new(next));
         self.changed.send_replace(());
     }

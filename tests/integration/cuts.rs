@@ -115,14 +115,14 @@ async fn storm(seed: u64) {
     for town in &mut towns {
         town.relay.mend();
         town.come_to_rest().await;
-        truth.push((town.sessions.clone(), town.reloaded().await.but_for_touches()));
+        truth.push((town.sessions.clone(), town.reloaded().await));
     }
     screens.iter().for_each(Screen::mend);
     for (n, screen) in screens.iter().enumerate() {
         for (sessions, reloaded) in &truth {
             let what = format!("seed {seed}, screen {n} ({:?}) of {sessions:?}", screen.memory);
             eventually(&what, || async {
-                let unlike = screen.shown.lock().of(sessions).but_for_touches().unlike(reloaded);
+                let unlike = screen.shown.lock().of(sessions).unlike(reloaded);
                 if unlike.is_empty() { Ok(()) } else { Err(unlike) }
             })
             .await;

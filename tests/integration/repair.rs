@@ -154,3 +154,30 @@ async fn things_to_do_and_changes_to_files_that_were_missed_are_told_once() {
         |event: &&crate::support::sse::Received| ["todo.updated", "session.diff"].contains(&event.kind());
     assert_eq!(stream.seen()[told..].iter().filter(singles).count(), 2);
 }
+
+#[tokio::test]
+async fn a_session_made_in_one_cut_and_changed_in_the_next_is_told_both_times() {
+    let store = FakeStore::new();
+    let server = FakeServer::start(&store, DIRECTORY).await;
+    let relay = Relay::to(&server.url()).await;
+    let daemon = Daemon::start([relay.url()]).await;
+    server.wait_for_streams(1).await;
+    hear(&daemon, &server.create_session().id).await;
+    let mut stream = daemon.events("/global/event").await;
+    let break_off = || {
+        relay.set_break(Break::Refuse);
+        relay.cut();
+    };
+
+    break_off();
+    let session = server.create_session().id;
+    relay.mend();
+    stream.expect(|event| event.kind() == "session.created" && event.session() == session).await;
+    server.wait_for_streams(1).await;
+
+    break_off();
+    store.edit(&session, |row| (row.title, row.updated) = ("Changed".into(), row.updated + 1));
+    relay.mend();
+    let told = stream.expect(|event| event.kind() == "session.updated" && event.session() == session).await;
+    assert_eq!(told.properties()["info"]["title"], "Changed");
+}

@@ -153,7 +153,7 @@ impl Intake {
         });
         let end = self.hub.shown(session).end(session.as_str(), Some(info));
         let changes = end.into_iter().collect();
-        let events = self.tell_in(server, session, (&row.directory, &row.project), changes, found_at);
+        let events = self.tell_in(server, (&row.directory, &row.project), changes, found_at);
         self.repaired(server, LIST, std::slice::from_ref(session), events);
     }
 }

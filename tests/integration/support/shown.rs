@@ -127,16 +127,6 @@ impl Shown {
         unlike
     }
 
-    /// The same without when sessions were last touched: that may stay behind if it is all that was missed of one.
-    pub fn but_for_touches(mut self) -> Self {
-        for info in self.sessions.values_mut() {
-            if let Some(time) = info["time"].as_object_mut() {
-                time.remove("updated");
-            }
-        }
-        self
-    }
-
     /// The same without what is no part of the screen, and without sessions that are not among these.
     pub fn of(&self, sessions: &[String]) -> Self {
         let mut own = self.clone();
