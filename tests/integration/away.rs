@@ -86,7 +86,7 @@ async fn who_comes_back_is_told_what_happened_while_nobody_listened() {
         until_complete(&mut stream, &mut shown).await;
         let mut sessions = vec![quiet.clone(), turn.clone(), asked.clone(), doomed.clone()];
         sessions.extend(born.clone());
-        assert_eq!(shown.of(&sessions).unlike(&crate::repair::reloaded(&sessions, &server).await), [""; 0]);
+        assert_eq!(shown.of(&sessions).unlike(&Shown::reloaded(&sessions, &server.url()).await), [""; 0]);
         assert_eq!(born.map_or(1, |born| shown.created[&born]), 1);
         let told = stream.seen().iter().any(|event| event.session() == quiet);
         assert_eq!(told, clean, "nothing happened in it before it was deleted");

@@ -4,25 +4,23 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use eventsource_stream::Eventsource;
-use futures_util::{StreamExt, future::join_all};
-use parking_lot::Mutex;
+use futures_util::future::join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::time::sleep;
 
 use crate::support::{
     daemon::Daemon,
     eventually::eventually,
     fake::{FakeServer, FakeStore, Fault},
     relay::{Break, Relay},
+    restless::{Memory, Screen},
     shown::Shown,
-    sse::Received,
 };
 
 const SEEDS: [u64; 3] = [1, 2, 3];
@@ -84,7 +82,7 @@ async fn storm(seed: u64) {
     let calm = Arc::new(AtomicBool::new(false));
     let mut screens = Vec::new();
     for n in 0..SCREENS {
-        screens.push(Screen::start(&daemon, Memory::of(n), StdRng::seed_from_u64(rng.random()), &calm).await);
+        screens.push(Screen::start(&daemon, Memory::of(n), rng.random(), &calm).await);
     }
     let before: usize = towns.iter().map(|town| town.relay.connections()).sum();
     let began = Instant::now();
@@ -115,21 +113,21 @@ async fn storm(seed: u64) {
     for town in &mut towns {
         town.relay.mend();
         town.come_to_rest().await;
-        truth.push((town.sessions.clone(), town.reloaded().await));
+        truth.push((town.sessions.clone(), Shown::reloaded(&town.sessions, &town.server.url()).await));
     }
     screens.iter().for_each(Screen::mend);
     for (n, screen) in screens.iter().enumerate() {
         for (sessions, reloaded) in &truth {
-            let what = format!("seed {seed}, screen {n} ({:?}) of {sessions:?}", screen.memory);
+            let what = format!("seed {seed}, screen {n} ({:?}) of {sessions:?}", screen.memory());
             eventually(&what, || async {
-                let unlike = screen.shown.lock().of(sessions).unlike(reloaded);
+                let unlike = screen.shows().of(sessions).unlike(reloaded);
                 if unlike.is_empty() { Ok(()) } else { Err(unlike) }
             })
             .await;
         }
-        let shown = screen.shown.lock();
+        let shown = screen.shows();
         assert!(shown.created.values().all(|times| *times == 1), "seed {seed}: {:?}", shown.created);
-        assert_eq!(screen.resets.load(Ordering::Relaxed), 0, "seed {seed}, screen {n}");
+        assert_eq!(screen.resets(), 0, "seed {seed}, screen {n}");
     }
 }
 
@@ -207,95 +205,6 @@ impl Town {
     async fn ask(&self, method: &str, path: &str, body: &Value) {
         let request = self.client.request(method.parse().unwrap(), format!("{}{path}", self.server.url()));
         assert!(request.json(body).send().await.unwrap().status().is_success(), "{method} {path}");
-    }
-
-    async fn reloaded(&self) -> Shown {
-        Shown::reloaded(&self.sessions, async |path| {
-            let answer = self.client.get(format!("{}{path}", self.server.url())).send().await.unwrap();
-            if answer.status().is_success() { answer.json::<Value>().await.ok() } else { None }
-        })
-        .await
-    }
-}
-
-/// What a client that comes back remembers, besides what it shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
-    /// Nothing, as the official ones.
-    Nothing,
-    /// The last id it has seen.
-    Cursor,
-    /// The same, of our own stream.
-    OwnCursor,
-}
-
-impl Memory {
-    fn of(n: usize) -> Self {
-        [Self::Nothing, Self::Cursor, Self::OwnCursor][n % 3]
-    }
-}
-
-/// A client that lives on events alone, behind a relay of its own.
-struct Screen {
-    memory: Memory,
-    relay: Arc<Relay>,
-    shown: Arc<Mutex<Shown>>,
-    resets: Arc<AtomicUsize>,
-    _task: JoinSet<()>,
-}
-
-impl Screen {
-    async fn start(daemon: &Daemon, memory: Memory, rng: StdRng, calm: &Arc<AtomicBool>) -> Self {
-        let relay = Arc::new(Relay::to(daemon.address()).await);
-        let (shown, resets) = (Arc::<Mutex<Shown>>::default(), Arc::<AtomicUsize>::default());
-        let mut task = JoinSet::new();
-        task.spawn(watch(memory, rng, relay.clone(), shown.clone(), resets.clone(), calm.clone()));
-        Self { memory, relay, shown, resets, _task: task }
-    }
-
-    fn cuts(&self) -> usize {
-        self.relay.connections().saturating_sub(1)
-    }
-
-    fn mend(&self) {
-        self.relay.mend();
-    }
-}
-
-async fn watch(
-    memory: Memory,
-    mut rng: StdRng,
-    relay: Arc<Relay>,
-    shown: Arc<Mutex<Shown>>,
-    resets: Arc<AtomicUsize>,
-    calm: Arc<AtomicBool>,
-) {
-    let path = if memory == Memory::OwnCursor { "/events" } else { "/global/event?attention=all" };
-    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-    let mut cursor = String::new();
-    loop {
-        if !calm.load(Ordering::Relaxed) {
-            relay.set_break(Break::Cut(rng.random_range(100..6000)));
-        }
-        let mut request = client.get(format!("{}{path}", relay.url()));
-        if memory != Memory::Nothing && !cursor.is_empty() {
-            request = request.header("last-event-id", &cursor);
-        }
-        if let Ok(response) = request.send().await {
-            let mut events = response.bytes_stream().eventsource();
-            while let Some(Ok(event)) = events.next().await {
-                let data = serde_json::from_str(&event.data).unwrap();
-                let event = Received { id: event.id, name: event.event, data, at: Instant::now() };
-                if event.kind() == "pointsman.reset" {
-                    resets.fetch_add(1, Ordering::Relaxed);
-                }
-                shown.lock().apply(&event);
-                if !event.id.is_empty() {
-                    cursor.clone_from(&event.id);
-                }
-            }
-        }
-        sleep(Duration::from_millis(rng.random_range(0..20))).await;
     }
 }
 

@@ -29,6 +29,7 @@ mod real_attached;
 mod real_catalogue;
 mod real_conformance;
 mod real_creation;
+mod real_cuts;
 mod real_death;
 mod real_discovery;
 mod real_events;

@@ -72,12 +72,12 @@ async fn a_turn_during_which_the_stream_was_cut_is_shown_as_after_a_reload() {
         relay.mend();
 
         let converged = timeout(PATIENCE, async {
-            while shown.of(&sessions) != reloaded(&sessions, &server).await {
+            while shown.of(&sessions) != Shown::reloaded(&sessions, &server.url()).await {
                 shown.apply(&stream.next().await);
             }
         });
         if converged.await.is_err() {
-            let unlike = shown.of(&sessions).unlike(&reloaded(&sessions, &server).await);
+            let unlike = shown.of(&sessions).unlike(&Shown::reloaded(&sessions, &server.url()).await);
             panic!("{cut:?}: the screen differs from a reloaded one in {unlike:#?}");
         }
     }
@@ -92,12 +92,4 @@ impl OpenCode {
         let answer = self.request("POST", &path).json(&text).send().await.unwrap();
         assert_eq!(answer.status(), 204);
     }
-}
-
-async fn reloaded(sessions: &[String], server: &OpenCode) -> Shown {
-    Shown::reloaded(sessions, async |path| {
-        let answer = server.request("GET", &path).send().await.unwrap();
-        if answer.status().is_success() { answer.json::<Value>().await.ok() } else { None }
-    })
-    .await
 }

@@ -1,6 +1,6 @@
 //! What a server's stream has missed is asked for and told, so that whoever stays connected shows what is so.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::{
@@ -22,24 +22,15 @@ pub async fn converges(
     server: &FakeServer,
 ) {
     let converged = timeout(PATIENCE, async {
-        while shown.of(sessions) != reloaded(sessions, server).await {
+        while shown.of(sessions) != Shown::reloaded(sessions, &server.url()).await {
             // Whatever comes last is at latest a heartbeat.
             shown.apply(&stream.next().await);
         }
     });
     if converged.await.is_err() {
-        let unlike = shown.of(sessions).unlike(&reloaded(sessions, server).await);
+        let unlike = shown.of(sessions).unlike(&Shown::reloaded(sessions, &server.url()).await);
         panic!("the screen differs from a reloaded one in {unlike:#?}");
     }
-}
-
-pub async fn reloaded(sessions: &[String], server: &FakeServer) -> Shown {
-    let client = reqwest::Client::new();
-    Shown::reloaded(sessions, async |path| {
-        let answer = client.get(format!("{}{path}", server.url())).send().await.unwrap();
-        if answer.status().is_success() { answer.json::<Value>().await.ok() } else { None }
-    })
-    .await
 }
 
 async fn hear(daemon: &Daemon, session: &str) {

@@ -17,6 +17,7 @@ pub mod plugin;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod restless;
 pub mod screen;
 pub mod script;
 pub mod shown;

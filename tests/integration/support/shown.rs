@@ -77,8 +77,13 @@ impl Shown {
         }
     }
 
-    /// What a reload shows of these sessions. `get` asks for a path; `None` if there is no such thing.
-    pub async fn reloaded(sessions: &[String], get: impl AsyncFn(String) -> Option<Value>) -> Self {
+    /// What a reload shows of these sessions, by the server at `url`.
+    pub async fn reloaded(sessions: &[String], url: &str) -> Self {
+        let client = reqwest::Client::new();
+        let get = async |path: String| {
+            let answer = client.get(format!("{url}{path}")).send().await.expect("the server answers");
+            if answer.status().is_success() { answer.json::<Value>().await.ok() } else { None }
+        };
         let mut shown = Self::default();
         let list =
             |answer: Option<Value>| answer.and_then(|answer| answer.as_array().cloned()).unwrap_or_default();
