@@ -201,7 +201,27 @@ impl Sessions {
         !known
     }
 
-    /// The same, with the titles kept of no more than about `most` sessions: those that changed last.
+    /// Notes that the list of `round` shows a session as it is known already, which is so of nearly all rows and costs one
+    /// look; false, and nothing noted, if it tells anything new.
+    pub fn still_listed(&self, store: StoreKey, row: &SessionRow, round: u32) -> bool {
+        let (directory, project) = (self.names.number(&row.directory), self.names.number(&row.project));
+        let note = |record: &mut Record| {
+            let is_known = record.is_announced
+                && record.updated_ms == row.updated_ms
+                && record.directory == directory
+                && record.project == project
+                && record.parent.as_deref() == row.parent.as_ref()
+                && (record.title.is_empty() || *record.title == *row.title);
+            if is_known {
+                self.tally.listed(record.store, record.round, round);
+                record.round = record.round.max(round);
+            }
+            is_known
+        };
+        self.change_known(store, &row.id, note).unwrap_or(false)
+    }
+
+    /// This table, with the titles kept of no more than about `most` sessions: those that changed last.
     pub fn keeping_titles(self, most: usize) -> Self {
         Self { titles: Titles::new(most), ..self }
     }

@@ -220,6 +220,9 @@ impl StoreTask {
     /// Takes in a row, at once or after streams had time to tell of it themselves.
     fn changed(&mut self, row: SessionRow) {
         let sessions = &self.shared.registry.sessions;
+        if sessions.still_listed(self.store, &row, self.round) {
+            return;
+        }
         if !sessions.is_announced(self.store, &row.id) {
             sessions.row(self.store, &row, self.round);
             if !self.waiting.is_full() {

@@ -69,6 +69,33 @@ fn an_older_row_changes_nothing_but_the_round() {
 }
 
 #[test]
+fn a_row_is_still_listed_only_if_all_of_it_is_known_and_told() {
+    let (registry, _) = registry(&["a"]);
+    let sessions = &registry.sessions;
+    let known = row("ses_1", 5);
+    sessions.row(STORE, &known, 1);
+    assert!(!sessions.still_listed(STORE, &known, 2), "nobody was told of it");
+    sessions.announce(STORE, &known.id);
+    assert_eq!(sessions.missing_since(STORE, 2), std::slice::from_ref(&known.id));
+    let news = [
+        row("ses_1", 6),
+        row("ses_1", 4),
+        SessionRow { directory: "/elsewhere".into(), ..known.clone() },
+        SessionRow { project: "other".into(), ..known.clone() },
+        SessionRow { title: "another".into(), ..known.clone() },
+        SessionRow { parent: Some(id("ses_0")), ..known.clone() },
+        row("ses_2", 5),
+    ];
+    for row in news {
+        assert!(!sessions.still_listed(STORE, &row, 2), "{row:?}");
+    }
+    assert!(!sessions.still_listed(StoreKey(8), &known, 2), "another store's");
+    assert_eq!(sessions.missing_since(STORE, 2), std::slice::from_ref(&known.id), "nothing was noted");
+    assert!(sessions.still_listed(STORE, &known, 2));
+    assert_eq!(sessions.missing_since(STORE, 2), []);
+}
+
+#[test]
 fn one_id_in_two_stores_is_two_sessions() {
     let (registry, servers) = registry(&["a"]);
     let other = registry.arrive(|key| server(key, "other", 5000, StoreKey(8))).unwrap();
