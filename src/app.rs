@@ -369,6 +369,7 @@ fn census(
         let journal = keeping::census(&hubs[0]);
         let servers = registry.servers.now();
         let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
+        let kept = registry.kept();
         let stores: HashSet<StoreKey> = servers.iter().map(|server| server.store).collect();
         Census {
             up: count(State::Up),
@@ -376,6 +377,8 @@ fn census(
             locked: count(State::Locked),
             sessions: registry.sessions.len() as u64,
             titles: registry.sessions.titles(),
+            claims_waiting: (kept.waiting, kept.limit),
+            claims_left_out: kept.left_out,
             stores: stores.len() as u64,
             subscribers: hubs.iter().map(Hub::subscribers).sum::<usize>() as u64,
             catalogue: CatalogueCensus {

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use self::{
     asked::Asked,
     graves::Graves,
-    kept::{Kept, KeptClaim, Remembered, is_kept},
+    kept::{Kept, KeptClaim, KeptStatus, Remembered, is_kept},
     screens::Screens,
     server::{Server, ServerId},
     servers::{Servers, Snapshot},
@@ -105,6 +105,11 @@ impl Registry {
     /// The same, with no more than about so many titles of sessions.
     pub fn keeping_titles(self, most: usize) -> Self {
         Self { sessions: self.sessions.keeping_titles(most), ..self }
+    }
+
+    /// How far the writing of claims is behind.
+    pub fn kept(&self) -> KeptStatus {
+        self.kept.as_ref().map(Kept::status).unwrap_or_default()
     }
 
     /// A process runs that will be the server called `id` once it answers.

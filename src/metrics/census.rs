@@ -22,6 +22,10 @@ pub struct Census {
     pub sessions: u64,
     /// Sessions whose titles are kept, and of how many they may be.
     pub titles: (usize, usize),
+    /// Claims that wait to be written, and of how many that may.
+    pub claims_waiting: (usize, usize),
+    /// Claims that are not kept: too many waited.
+    pub claims_left_out: u64,
     /// Stores of the known servers.
     pub stores: u64,
     /// Open event streams of clients.
@@ -118,12 +122,17 @@ impl Collector for Survey {
             ("sessions", "Known sessions", census.sessions),
             ("session_titles", "Sessions whose titles are kept", census.titles.0 as u64),
             ("session_titles_limit", "Of how many they may be", census.titles.1 as u64),
+            ("claims_waiting", "Claims that wait to be written", census.claims_waiting.0 as u64),
+            ("claims_waiting_limit", "Of how many they may be", census.claims_waiting.1 as u64),
             ("stores", "Stores of the known servers", census.stores),
             ("subscribers", "Open event streams of clients", census.subscribers),
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             gauge(count).encode(encoder)?;
         }
+        let help = "Claims that are not kept, since too many waited to be written";
+        let left_out = encoder.encode_descriptor("claims_left_out", help, None, MetricType::Counter)?;
+        ConstCounter::new(census.claims_left_out).encode(left_out)?;
         census.catalogue.encode(&mut encoder)?;
         census.journal.encode(&mut encoder)?;
         census.spawned.encode(&mut encoder)

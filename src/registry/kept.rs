@@ -6,14 +6,15 @@
 //!
 //! Writes go to one thread in the order given, many in one batch. They are handed to the operating system, not forced
 //! to the disk: a killed daemon loses none that [`Kept::settled`] has waited for, a lost machine has no processes
-//! left to own anything.
+//! left to own anything. Where they come faster than they are written, what streams prove is left out and counted: a
+//! restart learns it anew.
 
 use std::{
     collections::HashMap,
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -28,6 +29,9 @@ use crate::domain::{evidence::Evidence, ids::SessionId};
 
 /// How many writes go into one batch. One is a few dozen bytes; a batch stays far below a page of the journal.
 const BATCH: usize = 1024;
+
+/// How many writes may wait before what streams prove is left out: some 10 MiB.
+const MOST_WAITING: usize = 65_536;
 
 /// The kept claims cannot be read or written.
 #[derive(Debug, Error)]
@@ -64,8 +68,26 @@ pub type Remembered = HashMap<ServerId, KeptServer>;
 #[derive(Clone, Debug)]
 pub struct Kept {
     writes: mpsc::Sender<Write>,
-    /// How many writes were given and have not reached the operating system.
-    unwritten: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+}
+
+/// The writes that were given and have not reached the operating system.
+#[derive(Debug, Default)]
+struct Waiting {
+    writes: AtomicUsize,
+    left_out: AtomicU64,
+    is_full: AtomicBool,
+}
+
+/// How far the writing is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptStatus {
+    /// How many writes wait.
+    pub waiting: usize,
+    /// At how many of them claims begin to be left out.
+    pub limit: usize,
+    /// How many claims were.
+    pub left_out: u64,
 }
 
 #[derive(Debug)]
@@ -85,19 +107,22 @@ impl Kept {
         let claims = database.keyspace("claims", KeyspaceCreateOptions::default).map_err(opened)?;
         let remembered = read(&claims).map_err(|source| KeptError { what: "read", source })?;
         let (writes, receiver) = mpsc::channel();
-        let unwritten = Arc::<AtomicUsize>::default();
+        let waiting = Arc::<Waiting>::default();
         thread::Builder::new()
             .name(String::from("kept-claims"))
             .spawn({
-                let unwritten = Arc::clone(&unwritten);
-                move || write_all(&database, &claims, &receiver, &unwritten)
+                let waiting = Arc::clone(&waiting);
+                move || write_all(&database, &claims, &receiver, &waiting)
             })
             .map_err(|error| KeptError { what: "written", source: error.into() })?;
-        Ok((Self { writes, unwritten }, remembered))
+        Ok((Self { writes, waiting }, remembered))
     }
 
     /// Keeps a claim, or its newer time.
     pub fn put(&self, server: &ServerId, session: &SessionId, evidence: Evidence, at_ms: u64) {
+        if !self.waiting.admits(evidence) {
+            return;
+        }
         self.write(Write::Put { key: key(server, session, evidence), at_ms });
     }
 
@@ -120,7 +145,7 @@ impl Kept {
     /// that is kept already; they find nothing to wait for and do not disturb the thread.
     pub async fn settled(&self) {
         // Whoever has given a write has also counted it, so that a zero seen after it says that it was written.
-        if self.unwritten.load(Ordering::Acquire) == 0 {
+        if self.waiting.writes.load(Ordering::Acquire) == 0 {
             return;
         }
         let (done, settled) = oneshot::channel();
@@ -129,10 +154,44 @@ impl Kept {
         let _ = settled.await;
     }
 
+    /// How far the writing is behind.
+    pub fn status(&self) -> KeptStatus {
+        KeptStatus {
+            waiting: self.waiting.writes.load(Ordering::Relaxed),
+            limit: MOST_WAITING,
+            left_out: self.waiting.left_out.load(Ordering::Relaxed),
+        }
+    }
+
     fn write(&self, write: Write) {
-        self.unwritten.fetch_add(1, Ordering::Relaxed);
+        self.waiting.writes.fetch_add(1, Ordering::Relaxed);
         // Fails only after the writing thread has ended, which it has reported itself.
         let _ = self.writes.send(write);
+    }
+}
+
+impl Waiting {
+    /// Whether there is room for a claim. Only streams bring more than anybody waits for.
+    fn admits(&self, evidence: Evidence) -> bool {
+        if evidence != Evidence::Emitted || self.writes.load(Ordering::Relaxed) < MOST_WAITING {
+            return true;
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                waiting = MOST_WAITING,
+                "claims come faster than they are written: some will not be known after a restart; is the disk of the \
+                 state directory slow?"
+            );
+        }
+        false
+    }
+
+    fn written(&self, count: usize) {
+        let before = self.writes.fetch_sub(count, Ordering::Release);
+        if before - count < MOST_WAITING / 2 {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -186,12 +245,7 @@ fn read(claims: &Keyspace) -> fjall::Result<Remembered> {
     Ok(remembered)
 }
 
-fn write_all(
-    database: &Database,
-    claims: &Keyspace,
-    writes: &mpsc::Receiver<Write>,
-    unwritten: &AtomicUsize,
-) {
+fn write_all(database: &Database, claims: &Keyspace, writes: &mpsc::Receiver<Write>, waiting: &Waiting) {
     while let Ok(first) = writes.recv() {
         let rest = std::iter::from_fn(|| writes.try_recv().ok());
         let together: Vec<Write> = std::iter::once(first).chain(rest.take(BATCH)).collect();
@@ -200,7 +254,7 @@ fn write_all(
             tracing::error!(%error, "claims are no longer kept for the next start; check the disk of the state directory");
             return;
         }
-        unwritten.fetch_sub(count, Ordering::Release);
+        waiting.written(count);
     }
 }
 
@@ -238,6 +292,24 @@ mod tests {
 
     fn session(text: &str) -> SessionId {
         SessionId::try_new(text).unwrap()
+    }
+
+    #[test]
+    fn what_streams_prove_is_left_out_while_too_much_waits_and_nothing_else_is() {
+        let waiting = Waiting::default();
+        waiting.writes.store(MOST_WAITING - 1, Ordering::Relaxed);
+        assert!(waiting.admits(Evidence::Emitted));
+        waiting.writes.store(MOST_WAITING, Ordering::Relaxed);
+        assert!(!waiting.admits(Evidence::Emitted) && !waiting.admits(Evidence::Emitted));
+        assert!(
+            waiting.admits(Evidence::Routed) && waiting.admits(Evidence::Pinned),
+            "somebody waits for those"
+        );
+        assert_eq!(waiting.left_out.load(Ordering::Relaxed), 2);
+        waiting.written(1);
+        assert!(waiting.admits(Evidence::Emitted) && waiting.is_full.load(Ordering::Relaxed));
+        waiting.written(MOST_WAITING / 2);
+        assert!(!waiting.is_full.load(Ordering::Relaxed), "the next time is told again");
     }
 
     #[tokio::test]

@@ -37,8 +37,12 @@ use crate::{
 const FIRST_PAUSES: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
-/// How many sessions that the list no longer shows are looked for in one tick.
+/// How many sessions that the list no longer shows are looked for in one tick, at least.
 const LOOKED_FOR: usize = 4;
+
+/// For how long more of them are looked for: where a hundred thousand are deleted at once, a server that answers within
+/// a millisecond is through with them in some minutes, and is left alone nine tenths of the time.
+const LOOKING: Duration = Duration::from_millis(100);
 
 /// How many rounds show what was deleted before the first of them: what changed in a round counts as listed in it.
 const ROUNDS_AFTER_WRITING: u32 = 2;
@@ -296,7 +300,11 @@ impl StoreTask {
 
     /// Looks for some of the sessions that the list no longer shows, and forgets those that are gone.
     async fn look_for_missing(&mut self) {
-        for _ in 0..LOOKED_FOR {
+        let began = Instant::now();
+        for looked_for in 0.. {
+            if looked_for >= LOOKED_FOR && began.elapsed() >= LOOKING {
+                return;
+            }
             let Some(session) = self.missing.pop_front() else { return };
             let Some(server) = self.server() else { return self.missing.push_front(session) };
             let now_ms = self.shared.registry.clock.now_ms();

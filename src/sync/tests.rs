@@ -297,6 +297,21 @@ async fn what_the_list_no_longer_shows_is_looked_for_and_forgotten_if_it_is_gone
 }
 
 #[tokio::test]
+async fn many_that_are_deleted_at_once_are_forgotten_soon() {
+    let (lab, list) = (Lab::new(), Arc::new(List::default()));
+    for number in 0..400 {
+        list.put(&id(number), 1_000_000);
+    }
+    lab.server(list.serve().await, file(1), None);
+    lab.start(Pace { tick: Duration::from_millis(500), ..QUICK }).await;
+    for number in 1..400 {
+        list.remove(&id(number));
+    }
+    eventually("all deletions", || lab.registry.sessions.len() == 1).await;
+    assert!(lab.knows(0));
+}
+
+#[tokio::test]
 async fn a_page_asked_for_before_a_deletion_brings_nothing_back() {
     let (lab, list) = (Lab::new(), Arc::new(List::default()));
     list.put(&id(1), 1_000_000);
