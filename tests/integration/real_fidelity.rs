@@ -14,7 +14,8 @@ use crate::support::{
 async fn an_answer_through_pointsman_is_the_owners_byte_for_byte() {
     let shared = shared().await;
     let daemon = Daemon::start(shared.urls()).await;
-    tokio::join!(daemon.hears(&shared.lower), daemon.hears(&shared.higher));
+    daemon.hears(&shared.lower).await;
+    daemon.hears(&shared.higher).await;
     for (owner, _) in shared.both_ways() {
         let session = owner.post("/session", &json!({"title": "fidelity"})).await;
         let session = session["id"].as_str().unwrap();

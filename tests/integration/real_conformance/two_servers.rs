@@ -50,7 +50,8 @@ impl TwoServers {
         let servers = tokio::join!(OpenCode::start(&store, &one), OpenCode::start(&store, &two));
         let relays = [Relay::posing_as(&servers.0, &store).await, Relay::posing_as(&servers.1, &store).await];
         let daemon = Daemon::start(relays.iter().map(Relay::url)).await;
-        tokio::join!(daemon.hears(&servers.0), daemon.hears(&servers.1));
+        daemon.hears(&servers.0).await;
+        daemon.hears(&servers.1).await;
         let [first, second] = relays;
         // What is made before pointsman hears a server is anybody's.
         let (one, two) = tokio::join!(Side::furnished(servers.0, first), Side::furnished(servers.1, second));
