@@ -180,13 +180,14 @@ async fn listens(
 ) -> Option<(Option<Process>, SocketId)> {
     let machine = Arc::clone(machine);
     let look = move || {
+        // Looked at first: what begins to listen between the two looks would not be known to be this process.
+        let listeners = machine.listeners();
         if let Some(pid) = pid
             && let Some(socket) = machine.listens(pid, address)
         {
             return Some((machine.process(pid), socket));
         }
-        let listeners = machine.listeners().ok()?;
-        let there = listeners.into_iter().find(|listener| listener.address == address)?;
+        let there = listeners.ok()?.into_iter().find(|listener| listener.address == address)?;
         let ours = !there.is_foreign(machine.uid());
         ours.then(|| (machine.owner(there.socket), there.socket))
     };
