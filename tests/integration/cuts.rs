@@ -19,7 +19,7 @@ use crate::support::{
     eventually::eventually,
     fake::{FakeServer, FakeStore, Fault},
     relay::{Break, Relay},
-    restless::{Memory, Screen},
+    restless::{Memory, Restless},
     shown::Shown,
 };
 
@@ -82,12 +82,12 @@ async fn storm(seed: u64) {
     let calm = Arc::new(AtomicBool::new(false));
     let mut screens = Vec::new();
     for n in 0..SCREENS {
-        screens.push(Screen::start(&daemon, Memory::of(n), rng.random(), &calm).await);
+        screens.push(Restless::start(&daemon, Memory::of(n), rng.random(), &calm).await);
     }
     let before: usize = towns.iter().map(|town| town.relay.connections()).sum();
     let began = Instant::now();
     let (to_screens, to_servers) = loop {
-        let to_screens = screens.iter().map(Screen::cuts).sum::<usize>();
+        let to_screens = screens.iter().map(Restless::cuts).sum::<usize>();
         let to_servers = towns.iter().map(|town| town.relay.connections()).sum::<usize>() - before;
         let is_over = to_screens >= CUTS_TO_SCREENS && to_servers >= CUTS_TO_SERVERS;
         if is_over || (began.elapsed() > STORM && to_screens > 0 && to_servers > 0) {
@@ -115,7 +115,7 @@ async fn storm(seed: u64) {
         town.come_to_rest().await;
         truth.push((town.sessions.clone(), Shown::reloaded(&town.sessions, &town.server.url()).await));
     }
-    screens.iter().for_each(Screen::mend);
+    screens.iter().for_each(Restless::mend);
     for (n, screen) in screens.iter().enumerate() {
         for (sessions, reloaded) in &truth {
             let what = format!("seed {seed}, screen {n} ({:?}) of {sessions:?}", screen.memory());

@@ -17,7 +17,7 @@ use crate::support::{
     eventually::eventually,
     opencode::{OpenCode, Store},
     relay::{Break, Relay},
-    restless::{Memory, Screen},
+    restless::{Memory, Restless},
     shown::Shown,
 };
 
@@ -42,11 +42,11 @@ async fn however_often_the_streams_of_a_real_server_are_cut_every_screen_shows_w
     let calm = Arc::new(AtomicBool::new(false));
     let mut screens = Vec::new();
     for n in 0..SCREENS {
-        screens.push(Screen::start(&daemon, Memory::of(n), rng.random(), &calm).await);
+        screens.push(Restless::start(&daemon, Memory::of(n), rng.random(), &calm).await);
     }
 
     let before = relay.connections();
-    let cuts_to_screens = || screens.iter().map(Screen::cuts).sum::<usize>();
+    let cuts_to_screens = || screens.iter().map(Restless::cuts).sum::<usize>();
     let mut turns = 0;
     while cuts_to_screens() < CUTS || relay.connections() - before < CUTS {
         let session = &sessions[turns % SESSIONS];
@@ -59,13 +59,18 @@ async fn however_often_the_streams_of_a_real_server_are_cut_every_screen_shows_w
             relay.cut();
             sleep(Duration::from_millis(rng.random_range(0..120))).await;
         }
+        if turns % 2 == 1 {
+            // Nobody hears how this one ends.
+            relay.set_break(Break::Refuse);
+            relay.cut();
+        }
         store.model.release(&word);
         server.wait_until_idle(session).await;
     }
 
     calm.store(true, Ordering::Relaxed);
     relay.mend();
-    screens.iter().for_each(Screen::mend);
+    screens.iter().for_each(Restless::mend);
     for (n, screen) in screens.iter().enumerate() {
         eventually(&format!("screen {n} ({:?}) after {turns} turns", screen.memory()), || async {
             let unlike =

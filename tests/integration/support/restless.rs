@@ -39,7 +39,7 @@ impl Memory {
 }
 
 /// A client that lives on events alone, behind a relay of its own.
-pub struct Screen {
+pub struct Restless {
     memory: Memory,
     relay: Arc<Relay>,
     shown: Arc<Mutex<Shown>>,
@@ -47,7 +47,7 @@ pub struct Screen {
     _task: JoinSet<()>,
 }
 
-impl Screen {
+impl Restless {
     /// Its connections break off until all is `calm`.
     pub async fn start(daemon: &Daemon, memory: Memory, seed: u64, calm: &Arc<AtomicBool>) -> Self {
         let relay = Arc::new(Relay::to(daemon.address()).await);
