@@ -369,7 +369,7 @@ fn census(
         let journal = keeping::census(&hubs[0]);
         let servers = registry.servers.now();
         let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
-        let kept = registry.kept();
+        let kept = registry.kept_status();
         let stores: HashSet<StoreKey> = servers.iter().map(|server| server.store).collect();
         Census {
             up: count(State::Up),

@@ -108,7 +108,7 @@ impl Registry {
     }
 
     /// How far the writing of claims is behind.
-    pub fn kept(&self) -> KeptStatus {
+    pub fn kept_status(&self) -> KeptStatus {
         self.kept.as_ref().map(Kept::status).unwrap_or_default()
     }
 

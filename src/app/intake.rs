@@ -248,6 +248,11 @@ pub(super) fn emitter(server: &Server) -> Emitter {
     Emitter { key: server.key, id: Arc::clone(&server.id.0) }
 }
 
+/// Whether a number may stand behind an event in its stream. The pieces of a text, of which there are most, have none.
+fn may_be_numbered(event: &Decoded) -> bool {
+    event.kind != "message.part.delta" && !matches!(event.signal, Signal::Sync { .. })
+}
+
 fn working(status: impl IntoIterator<Item = (SessionId, Activity)>) -> impl Iterator<Item = SessionId> {
     status.into_iter().filter(|(_, activity)| *activity != Activity::Idle).map(|(session, _)| session)
 }
@@ -287,9 +292,9 @@ impl feed::Intake for Intake {
         match observe(&self.registry, &server, &event) {
             Observed::PassOn(news) => {
                 self.metrics.events(1);
-                let is_twin = matches!(event.signal, Signal::Sync { .. });
+                let may_be_numbered = may_be_numbered(&event);
                 let position = self.hub.publish(&emitter(&server), event);
-                if let Some(position) = position.filter(|_| !is_twin) {
+                if let Some(position) = position.filter(|_| may_be_numbered) {
                     self.numbers.told(server.key, position);
                 }
                 self.herald.cry(news);
