@@ -3,10 +3,12 @@
 pub mod address;
 pub mod describe;
 pub mod dispatch;
+mod fast_path;
 mod page;
 mod plain_words;
 mod prefixed;
 pub mod programs;
+mod rewound;
 mod socket;
 mod subscribe;
 pub mod workers;
@@ -23,8 +25,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     dispatch::{Connection, Dispatch},
+    fast_path::{FastPath, Left},
     plain_words::PlainWords,
     programs::Ends,
+    rewound::Rewound,
     workers::Workers,
 };
 use crate::{
@@ -113,6 +117,13 @@ impl Front {
             tasks,
         };
         let dispatch = &self.dispatch;
+        let (stream, begun) = match FastPath::new(dispatch, &connection, &stop) {
+            Some(fast_path) => match fast_path.carry(stream, HEAD).await {
+                Left::Ended => return,
+                Left::LongWay(stream, begun) => (stream, begun),
+            },
+            None => (stream, Vec::new()),
+        };
         let service = service_fn(|request| {
             let connection = &connection;
             async move { Ok::<_, Infallible>(dispatch.answer(request, connection).await) }
@@ -122,7 +133,10 @@ impl Front {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD)
                 .max_header_size(MOST_HEAD)
-                .serve_connection(TokioIo::new(PlainWords::new(OneWrite::new(stream))), service)
+                .serve_connection(
+                    TokioIo::new(PlainWords::new(OneWrite::new(Rewound::new(begun, stream)))),
+                    service
+                )
                 .with_upgrades()
         );
         let ended = tokio::select! {

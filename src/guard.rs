@@ -120,16 +120,28 @@ impl Guard {
         Ok(Admitted::Request)
     }
 
+    /// Whether [`Self::check`] lets in a request to `host` for a server's own operation that says nothing by which the
+    /// other checks go: no absolute target, no web page behind it, no secret or token of ours, no daemon passed. That
+    /// of a daemon with a token always says too little.
+    pub fn admits_plain(&self, host: &[u8], peer: &Peer) -> bool {
+        self.token.is_none()
+            && self.hosts.check_one(host).is_ok()
+            && peer.address.ip().to_canonical().is_loopback()
+            && self.check_user(peer).is_ok()
+    }
+
     fn check_client(&self, request: &Parts, peer: &Peer) -> Result<(), Refusal> {
         match &self.token {
             Some(token) if token.is_presented(&request.headers, &request.uri) => Ok(()),
             Some(_) if self.tickets.redeem(request) => Ok(()),
             // Without a token nothing but loopback is listened on; an address from elsewhere would be a mistake of
             // ours, and it ends here.
-            None if peer.address.ip().to_canonical().is_loopback() => {
-                user::check(peer.user, self.user_check, self.passwords_behind.load(Ordering::Relaxed))
-            }
+            None if peer.address.ip().to_canonical().is_loopback() => self.check_user(peer),
             Some(_) | None => Err(Refusal::TokenNeeded),
         }
+    }
+
+    fn check_user(&self, peer: &Peer) -> Result<(), Refusal> {
+        user::check(peer.user, self.user_check, self.passwords_behind.load(Ordering::Relaxed))
     }
 }

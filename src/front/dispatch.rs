@@ -101,7 +101,7 @@ pub struct Connection {
 }
 
 /// What was decided, and the answer.
-type Answer = (Decision, Response<AnswerBody>);
+pub(super) type Answer = (Decision, Response<AnswerBody>);
 
 impl Dispatch {
     /// Answers one request.
@@ -322,17 +322,20 @@ impl Dispatch {
                 self.crier.cry(news);
                 (decision(target.route), response)
             }
-            Err(error) => {
-                tracing::debug!(server = %target.server.id, address = %target.server.address, %error, "request failed");
-                self.scout.doubt(&target.server).await;
-                (decision(target.route), error::forward_error(&error))
-            }
+            Err(error) => self.failed(&error, target).await,
         }
+    }
+
+    /// The answer to a request that got none, or none that can be passed on, from `target`.
+    pub(super) async fn failed(&self, error: &ForwardError, target: &Target) -> Answer {
+        tracing::debug!(server = %target.server.id, address = %target.server.address, %error, "request failed");
+        self.scout.doubt(&target.server).await;
+        (decision(target.route), error::forward_error(error))
     }
 }
 
 /// Where a route stands in the metrics.
-fn decision(route: Route) -> Decision {
+pub(super) fn decision(route: Route) -> Decision {
     match route {
         Route::Owner(evidence) => Decision::Owner(evidence),
         Route::Explicit => Decision::Explicit,

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::MOST_HEAD;
@@ -124,17 +124,24 @@ fn in_plain_words(head: &[u8]) -> Option<Vec<u8>> {
         },
         _ => return None,
     };
-    let (parts, body) = error::fault(&fault).into_parts();
-    let AnswerBody::Whole(Some(body)) = body else { return None };
-    let mut words =
-        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-    for (name, value) in &parts.headers {
+    let (mut parts, body) = error::fault(&fault).into_parts();
+    parts.status = status;
+    last_answer(&Response::from_parts(parts, body))
+}
+
+/// One of our own answers in bytes, behind which the connection ends. `None` if its body is not at hand.
+pub(super) fn last_answer(answer: &Response<AnswerBody>) -> Option<Vec<u8>> {
+    let AnswerBody::Whole(Some(body)) = answer.body() else { return None };
+    let head =
+        format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n", answer.status(), body.len());
+    let mut words = head.into_bytes();
+    for (name, value) in answer.headers() {
         words.extend_from_slice(format!("{name}: ").as_bytes());
         words.extend_from_slice(value.as_bytes());
         words.extend_from_slice(b"\r\n");
     }
     words.extend_from_slice(b"\r\n");
-    words.extend_from_slice(&body);
+    words.extend_from_slice(body);
     Some(words)
 }
 

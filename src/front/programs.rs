@@ -72,7 +72,12 @@ impl Programs {
 }
 
 fn calls_itself_an_agent(headers: &HeaderMap) -> bool {
-    headers.get(USER_AGENT).is_some_and(|name| name.as_bytes().starts_with(b"opencode/"))
+    headers.get(USER_AGENT).is_some_and(|name| is_agents(name.as_bytes()))
+}
+
+/// Whether a `User-Agent` is an agent's.
+pub fn is_agents(name: &[u8]) -> bool {
+    name.starts_with(b"opencode/")
 }
 
 #[cfg(test)]

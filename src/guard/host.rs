@@ -38,7 +38,8 @@ impl Hosts {
         }
     }
 
-    fn check_one(&self, authority: &[u8]) -> Result<(), Refusal> {
+    /// Whether `authority` names us.
+    pub(super) fn check_one(&self, authority: &[u8]) -> Result<(), Refusal> {
         let host = host_of(authority).ok_or(Refusal::HostMalformed)?;
         if self.knows(&host) { Ok(()) } else { Err(Refusal::HostUnknown(quoted(authority))) }
     }

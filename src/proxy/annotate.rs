@@ -26,12 +26,16 @@ pub fn put_with_owner_port(body: &mut Vec<u8>, object: &[u8], port: u16) {
 /// Takes the wish for an annotated session off a request. Tells whether there was one.
 pub fn take_wish(parts: &mut Parts) -> bool {
     let by_header = parts.headers.remove(ANNOTATE).is_some_and(|value| value == "1" || value == "true");
-    let by_query =
-        named::value(parts.uri.query().unwrap_or_default(), &[PARAMETER]).is_some_and(|wish| wish == "true");
+    let by_query = is_wished_in(parts.uri.query().unwrap_or_default());
     if by_query && let Some(uri) = without_wish(&parts.uri) {
         parts.uri = uri;
     }
     (by_header || by_query) && parts.method == Method::GET && is_one_session(parts.uri.path())
+}
+
+/// Whether a query asks for it.
+pub fn is_wished_in(query: &str) -> bool {
+    named::value(query, &[PARAMETER]).is_some_and(|wish| wish == "true")
 }
 
 fn without_wish(uri: &Uri) -> Option<Uri> {

@@ -20,17 +20,25 @@ pub const DIRECTORY: HeaderName = HeaderName::from_static("x-opencode-directory"
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The name by which the first client called us.
+pub const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The scheme by which it did.
+pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Our entry in `Via`.
 const VIA: HeaderValue = HeaderValue::from_static("1.1 pointsman");
+/// The same, as a line of a head.
+pub const VIA_LINE: &[u8] = b"via: 1.1 pointsman\r\n";
 /// What scripts of other origins may read of our answers.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "X-Pointsman-Server, X-Pointsman-Route, X-Pointsman-Partial, X-Pointsman-Cache, X-Pointsman-Error",
 );
+
+/// The same, as a line of a head.
+pub const EXPOSED_LINE: &[u8] = b"access-control-expose-headers: \
+    X-Pointsman-Server, X-Pointsman-Route, X-Pointsman-Partial, X-Pointsman-Cache, X-Pointsman-Error\r\n";
 
 /// What we tell servers about one client's connection, written once.
 #[derive(Clone, Debug)]
@@ -38,6 +46,7 @@ pub struct Forwarding {
     forwarded: HeaderValue,
     forwarded_for: HeaderValue,
     instance: HeaderValue,
+    lines: Box<[u8]>,
 }
 
 impl Forwarding {
@@ -51,11 +60,19 @@ impl Forwarding {
         };
         let value =
             |text: &str| HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let hop = instance.as_str();
+        let lines = format!("forwarded: {node}\r\nx-forwarded-for: {text}\r\nx-pointsman-hop: {hop}\r\n");
         Self {
             forwarded: value(&node),
             forwarded_for: value(&text),
             instance: instance.header_value().clone(),
+            lines: [lines.as_bytes(), VIA_LINE].concat().into(),
         }
+    }
+
+    /// What [`Self::to_server`] adds to every request, as lines of a head.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
     }
 
     /// Makes a client's headers those of our request to a server. `upgrading` keeps what an upgrade needs.

@@ -15,11 +15,14 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 
 /// The directory a request names. The query comes before the header, as servers read it; both may be encoded.
 pub fn directory<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<Cow<'r, str>> {
-    let in_query = uri.query().and_then(|query| value(query, &DIRECTORY_KEYS));
-    let named = in_query.or_else(|| {
-        let raw = headers.get(headers::DIRECTORY)?.as_bytes();
-        Some(percent_decode_str(std::str::from_utf8(raw).ok()?).decode_utf8_lossy())
-    });
+    directory_in(uri.query(), headers.get(headers::DIRECTORY).map(HeaderValue::as_bytes))
+}
+
+/// The same, from the query and the value of [`headers::DIRECTORY`].
+pub fn directory_in<'r>(query: Option<&'r str>, header: Option<&'r [u8]>) -> Option<Cow<'r, str>> {
+    let in_query = query.and_then(|query| value(query, &DIRECTORY_KEYS));
+    let named =
+        in_query.or_else(|| Some(percent_decode_str(std::str::from_utf8(header?).ok()?).decode_utf8_lossy()));
     named.filter(|directory| !directory.is_empty())
 }
 

@@ -23,6 +23,7 @@ use crate::{
         candidate,
         directory::trimmed,
         ids::{ServerKey, SessionId, StoreKey},
+        ownership::Owner,
     },
     opencode::operations::{Step, Subject},
     registry::{Registry, asked::Origin, server::Server, servers::Snapshot, sessions::Found},
@@ -220,6 +221,34 @@ impl Router {
         }
     }
 
+    /// The server for a request about `session`, where that can be told from memory alone and nothing stands against
+    /// it. Whatever else there is to say, [`Self::route`] says.
+    pub fn at_hand(&self, session: &SessionId) -> Option<Target> {
+        let Found::In(store, owner) = self.registry.find(session) else { return None };
+        if !self.scout.unreachable_writers(session).is_empty() {
+            return None;
+        }
+        self.held(session, store, owner).ok().flatten()
+    }
+
+    /// The server of a session that stands in `store`: its owner, or one chosen for it. `None` if none is left.
+    fn held(
+        &self,
+        session: &SessionId,
+        store: StoreKey,
+        owner: Option<Owner>,
+    ) -> Result<Option<Target>, RouteError> {
+        let is_owned = owner.is_some_and(|owner| owner.evidence.owns());
+        if !is_owned && self.registry.is_awaited(session) {
+            return Err(RouteError::OwnerSilent { session: session.clone() });
+        }
+        let owner = owner.or_else(|| self.registry.choose(store, session));
+        Ok(owner.and_then(|owner| {
+            let server = self.registry.servers.get(owner.server)?;
+            Some(Target::new(server, Route::Owner(owner.evidence)))
+        }))
+    }
+
     async fn session(&self, session: &SessionId, request: &Parts) -> Result<Target, RouteError> {
         match self.find(session, request).await {
             Found::Unknown => self.directory(request).await,
@@ -228,15 +257,8 @@ impl Router {
                 if let Some(target) = self.unreachable(session, store, request)? {
                     return Ok(target);
                 }
-                let is_owned = owner.is_some_and(|owner| owner.evidence.owns());
-                if !is_owned && self.registry.is_awaited(session) {
-                    return Err(RouteError::OwnerSilent { session: session.clone() });
-                }
-                let owner = owner.or_else(|| self.registry.choose(store, session));
-                let server =
-                    owner.and_then(|owner| Some((self.registry.servers.get(owner.server)?, owner.evidence)));
-                match server {
-                    Some((server, evidence)) => Ok(Target::new(server, Route::Owner(evidence))),
+                match self.held(session, store, owner)? {
+                    Some(target) => Ok(target),
                     None => self.started_for(session, store).await,
                 }
             }

@@ -4,10 +4,12 @@
 //! comes back to the caller, body untouched, exactly when none of it was written; after that a failure is the answer,
 //! since nobody can know what the server has made of it.
 
+mod pool;
+
 use std::{
     io,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, Version, header::HOST, uri::Authority};
@@ -16,22 +18,15 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::{net::TcpStream, time::timeout};
 
+use self::pool::{Idle, Pool};
 use super::{
     body::{RequestBody, UpstreamBody},
     one_write::OneWrite,
 };
 use crate::registry::server::{Credentials, Server};
-
-/// How long an idle connection is used again. Shorter than any server of this kind keeps one open, so that a request
-/// rarely meets a connection that is just being closed.
-const IDLE_FOR: Duration = Duration::from_secs(4);
-
-/// How many idle connections are kept. More than that only a burst leaves behind.
-const MOST_IDLE: usize = 256;
 
 /// Why no connection to a server came about.
 #[derive(Debug, Error)]
@@ -66,7 +61,7 @@ pub enum SendError {
         /// Who.
         authority: Authority,
         /// How.
-        source: hyper::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -79,13 +74,8 @@ pub struct Upstream {
     credentials: Option<Credentials>,
     authorization: Option<HeaderValue>,
     connect_timeout: Duration,
-    idle: Mutex<Vec<Idle>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    since: Instant,
+    idle: Pool<SendRequest<RequestBody>>,
+    links: Pool<TcpStream>,
 }
 
 /// A connection in use.
@@ -112,7 +102,8 @@ impl Upstream {
             credentials: server.credentials.clone(),
             authorization,
             connect_timeout,
-            idle: Mutex::default(),
+            idle: Pool::default(),
+            links: Pool::default(),
         }))
     }
 
@@ -137,7 +128,7 @@ impl Upstream {
         // An older client's version ends at us, and a request of our version must name a host.
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().entry(HOST).or_insert_with(|| self.mark.clone());
-        while let Some(mut sender) = self.take_idle() {
+        while let Some(mut sender) = self.idle.take() {
             if sender.ready().await.is_err() {
                 continue;
             }
@@ -145,7 +136,7 @@ impl Upstream {
                 Ok(response) => return Ok(self.lend(sender, response)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(self.broke(error.into_error())),
+                    None => return Err(self.broke(error.into_error().into())),
                 },
             }
         }
@@ -155,11 +146,22 @@ impl Upstream {
         };
         match sender.try_send_request(request).await {
             Ok(response) => Ok(self.lend(sender, response)),
-            Err(error) => Err(self.broke(error.into_error())),
+            Err(error) => Err(self.broke(error.into_error().into())),
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<RequestBody>, ConnectError> {
+    /// A bare connection that has answered a request before, if there is one.
+    pub fn idle_link(&self) -> Option<TcpStream> {
+        self.links.take()
+    }
+
+    /// Leaves a bare connection to the next request, once its answer has been read to the end.
+    pub fn give_back_link(&self, link: TcpStream) {
+        self.links.give(link);
+    }
+
+    /// A bare connection of its own.
+    pub async fn link(&self) -> Result<TcpStream, ConnectError> {
         let failed = |source| ConnectError::Failed { authority: self.authority.clone(), source };
         let connecting = timeout(self.connect_timeout, TcpStream::connect(self.authority.as_str()));
         let stream = connecting
@@ -170,6 +172,12 @@ impl Upstream {
             })?
             .map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
+        Ok(stream)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<RequestBody>, ConnectError> {
+        let failed = |source| ConnectError::Failed { authority: self.authority.clone(), source };
+        let stream = self.link().await?;
         let made = http1::handshake(TokioIo::new(OneWrite::new(stream))).await;
         let (sender, connection) = made.map_err(|error| failed(io::Error::other(error)))?;
         // Ends with the connection; what goes wrong on it is told to whoever waits for the answer.
@@ -177,24 +185,10 @@ impl Upstream {
         Ok(sender)
     }
 
-    fn take_idle(&self) -> Option<SendRequest<RequestBody>> {
-        let mut idle = self.idle.lock();
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if since.elapsed() > IDLE_FOR {
-                // All below it are older still.
-                idle.clear();
-                return None;
-            }
-            if !sender.is_closed() {
-                return Some(sender);
-            }
-        }
-        None
-    }
-
     /// Closes the connections that have been idle for too long.
     pub fn close_idle(&self) {
-        self.idle.lock().retain(|idle| idle.since.elapsed() <= IDLE_FOR && !idle.sender.is_closed());
+        self.idle.tidy();
+        self.links.tidy();
     }
 
     fn lend(&self, sender: SendRequest<RequestBody>, response: Response<Incoming>) -> Response<UpstreamBody> {
@@ -202,7 +196,8 @@ impl Upstream {
         response.map(|incoming| UpstreamBody::new(incoming, lease))
     }
 
-    fn broke(&self, source: hyper::Error) -> SendError {
+    /// That it broke off, which `source` tells.
+    pub fn broke(&self, source: Box<dyn std::error::Error + Send + Sync>) -> SendError {
         SendError::Broke { authority: self.authority.clone(), source }
     }
 }
@@ -210,13 +205,22 @@ impl Upstream {
 impl Lease {
     /// Leaves the connection to the next request, once its answer has been read to the end.
     pub(super) fn give_back(self) {
-        let Some(upstream) = self.upstream.upgrade() else { return };
-        if self.sender.is_closed() {
-            return;
+        if let Some(upstream) = self.upstream.upgrade() {
+            upstream.idle.give(self.sender);
         }
-        let mut idle = upstream.idle.lock();
-        if idle.len() < MOST_IDLE {
-            idle.push(Idle { sender: self.sender, since: Instant::now() });
-        }
+    }
+}
+
+impl Idle for SendRequest<RequestBody> {
+    fn is_usable(&self) -> bool {
+        !self.is_closed()
+    }
+}
+
+impl Idle for TcpStream {
+    /// Whether it is silent: a server that says something unasked has closed it, or is out of step.
+    fn is_usable(&self) -> bool {
+        let mut anything = [0];
+        matches!(self.try_read(&mut anything), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }

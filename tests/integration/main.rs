@@ -65,4 +65,5 @@ mod support;
 
 mod support_keeps_its_promises;
 mod tail;
+mod two_ways;
 mod unheard;

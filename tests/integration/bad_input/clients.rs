@@ -163,7 +163,7 @@ async fn a_body_that_stops_half_way_reaches_no_server_as_a_whole_one() {
     daemon.wait_for_owner(&session, &fake, "emitted").await;
     let host = daemon.address();
     for framing in [
-        "content-length: 100\r\n\r\n{\"parts\":[]}",
+        "content-length: 100000\r\n\r\n{\"parts\":[]}",
         "transfer-encoding: chunked\r\n\r\nc\r\n{\"parts\":[]}\r\n",
     ] {
         let mut client = connect(host).await;
@@ -179,6 +179,23 @@ async fn a_body_that_stops_half_way_reaches_no_server_as_a_whole_one() {
     }
     assert!(fake.turns_run().is_empty());
     assert_well(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_small_body_that_stops_half_way_reaches_no_server_at_all() {
+    let (fake, daemon) = one().await;
+    let session = fake.create_session().id;
+    daemon.wait_for_owner(&session, &fake, "emitted").await;
+    let host = daemon.address();
+    let mut client = connect(host).await;
+    let half = format!(
+        "POST /session/{session}/message HTTP/1.1\r\nhost: {host}\r\ncontent-length: 100\r\n\r\n{{\"parts\":[]}}"
+    );
+    client.write_all(half.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(crate::support::wire::rest(&mut client).await.status(), 0);
+    assert_well(&daemon).await;
+    assert_eq!(fake.requests_to(&format!("POST /session/{session}/message")).len(), 0);
 }
 
 #[tokio::test]
