@@ -4,19 +4,18 @@ pub mod address;
 pub mod describe;
 pub mod dispatch;
 mod fast_path;
+mod lent;
+mod long_way;
 mod page;
 mod plain_words;
 mod prefixed;
 pub mod programs;
-mod rewound;
 mod socket;
 mod subscribe;
 pub mod workers;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -26,15 +25,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     dispatch::{Connection, Dispatch},
     fast_path::{FastPath, Left},
-    plain_words::PlainWords,
+    long_way::Turn,
     programs::Ends,
-    rewound::Rewound,
     workers::Workers,
 };
 use crate::{
     guard::{InstanceId, Peer, PeerUser},
     machine::Machine,
-    proxy::{forward::Forwarder, headers::Forwarding, one_write::OneWrite},
+    proxy::{forward::Forwarder, headers::Forwarding},
 };
 
 /// How long a client may take over the head of a request. Nobody who means it takes longer; who does not must not
@@ -43,6 +41,10 @@ const HEAD: Duration = Duration::from_secs(30);
 
 /// How large the head of a request may be: far above what browsers and agents send, far below what would hurt.
 const MOST_HEAD: usize = 64 * 1024;
+
+/// How often in a row a connection comes back to the fast path although its next request was not plain. After that it
+/// stays on the long way: the client speaks that way, as web pages do.
+const MOST_IN_VAIN: u32 = 4;
 
 /// How long a failure to accept is waited out: when file descriptors have run out, some must be closed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -117,38 +119,24 @@ impl Front {
             tasks,
         };
         let dispatch = &self.dispatch;
-        let (stream, begun) = match FastPath::new(dispatch, &connection, &stop) {
-            Some(fast_path) => match fast_path.carry(stream, HEAD).await {
-                Left::Ended => return,
-                Left::LongWay(stream, begun) => (stream, begun),
-            },
-            None => (stream, Vec::new()),
-        };
-        let service = service_fn(|request| {
-            let connection = &connection;
-            async move { Ok::<_, Infallible>(dispatch.answer(request, connection).await) }
-        });
-        let mut serving = std::pin::pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD)
-                .max_header_size(MOST_HEAD)
-                .serve_connection(
-                    TokioIo::new(PlainWords::new(OneWrite::new(Rewound::new(begun, stream)))),
-                    service
-                )
-                .with_upgrades()
-        );
-        let ended = tokio::select! {
-            ended = &mut serving => ended,
-            () = stop.cancelled() => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
+        let fast_path = FastPath::new(dispatch, &connection, &stop);
+        let mut come = (stream, Vec::new());
+        let mut in_vain = 0;
+        loop {
+            if let Some(fast_path) = fast_path.as_ref().filter(|_| in_vain < MOST_IN_VAIN) {
+                match fast_path.carry(come).await {
+                    Left::Ended => return,
+                    Left::LongWay { stream, begun, carried } => {
+                        come = (stream, begun);
+                        in_vain = if carried { 0 } else { in_vain + 1 };
+                    }
+                }
             }
-        };
-        if let Err(error) = ended {
-            // Clients come and go in the middle of things; nobody needs to know.
-            tracing::debug!(peer = %address, %error, "connection ended");
+            let may_return = fast_path.is_some() && in_vain < MOST_IN_VAIN;
+            match long_way::carry(dispatch, &connection, come, may_return, &stop).await {
+                Turn::Ended => return,
+                Turn::Back(stream, begun) => come = (stream, begun),
+            }
         }
     }
 

@@ -16,10 +16,7 @@ mod client;
 mod exchange;
 mod request;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -32,6 +29,7 @@ use self::{
     request::{Plain, Read},
 };
 use super::{
+    HEAD,
     dispatch::{Connection, Dispatch, decision},
     plain_words, programs,
 };
@@ -53,8 +51,15 @@ use crate::{
 pub(super) enum Left {
     /// It has ended.
     Ended,
-    /// It goes on the long way, beginning with what the client has sent already.
-    LongWay(TcpStream, Vec<u8>),
+    /// It goes on the long way.
+    LongWay {
+        /// The client's end.
+        stream: TcpStream,
+        /// What the client has sent already.
+        begun: Vec<u8>,
+        /// Whether a request was carried before.
+        carried: bool,
+    },
 }
 
 /// The requests of one connection.
@@ -98,18 +103,22 @@ enum Outcome {
 }
 
 impl<'c> FastPath<'c> {
-    /// For `connection`, until `stop`. `None` where requests would have to be changed: behind a path of ours.
+    /// For `connection`, until `stop`. `None` where every request is to be looked at more closely: behind a path of ours,
+    /// or with a token.
     pub(super) fn new(
         dispatch: &'c Dispatch,
         connection: &'c Connection,
         stop: &'c CancellationToken,
     ) -> Option<Self> {
-        dispatch.base_path.is_none().then_some(Self { dispatch, connection, stop })
+        (dispatch.base_path.is_none() && !dispatch.has_token).then_some(Self { dispatch, connection, stop })
     }
 
-    /// Carries plain requests until one comes that is none. A client has `patience` for the head of each.
-    pub(super) async fn carry(&self, stream: TcpStream, patience: Duration) -> Left {
-        let mut client = Client::new(stream, patience);
+    /// Carries plain requests, of which the client may have sent some already, until one comes that is none.
+    pub(super) async fn carry(&self, (stream, begun): (TcpStream, Vec<u8>)) -> Left {
+        let mut client = Client::new(stream, begun, HEAD);
+        let mut carried = false;
+        let leave =
+            |client: Client, carried| Left::LongWay { stream: client.stream, begun: client.inbox, carried };
         loop {
             match self.next(&client.inbox) {
                 Next::Wait(awaited) => {
@@ -118,11 +127,11 @@ impl<'c> FastPath<'c> {
                     }
                 }
                 Next::Run(errand) => match self.run(&errand, &mut client).await {
-                    Outcome::Answered => {}
+                    Outcome::Answered => carried = true,
                     Outcome::Ended => return Left::Ended,
-                    Outcome::Unsent => return Left::LongWay(client.stream, client.inbox),
+                    Outcome::Unsent => return leave(client, carried),
                 },
-                Next::Leave => return Left::LongWay(client.stream, client.inbox),
+                Next::Leave => return leave(client, carried),
             }
         }
     }

@@ -31,6 +31,11 @@ impl<S> PlainWords<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, words: None }
     }
+
+    /// The stream.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
 }
 
 impl<S: AsyncWrite + Unpin> PlainWords<S> {

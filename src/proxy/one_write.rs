@@ -24,6 +24,11 @@ impl<S> OneWrite<S> {
     pub fn new(stream: S) -> Self {
         Self(stream)
     }
+
+    /// The stream.
+    pub fn into_inner(self) -> S {
+        self.0
+    }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for OneWrite<S> {

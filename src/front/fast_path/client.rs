@@ -52,9 +52,9 @@ pub(super) enum Awaited {
 }
 
 impl Client {
-    /// One that may take `patience` over the head of each request.
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, inbox: Vec::new(), patience: Patience::new(patience) }
+    /// One that has sent `inbox` already, and may take `patience` over the head of each request.
+    pub(super) fn new(stream: TcpStream, inbox: Vec<u8>, patience: Duration) -> Self {
+        Self { stream, inbox, patience: Patience::new(patience) }
     }
 
     /// Waits until there is more in the inbox, or `stop`.
