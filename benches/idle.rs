@@ -19,8 +19,8 @@ use self::{program::Program, servers::Servers};
 const SESSIONS: usize = 500;
 /// First contact, the lists of sessions, and the first connections growing idle.
 const SETTLE: Duration = Duration::from_secs(12);
-/// Long enough that processor time, counted in hundredths of a second, says a twentieth of a percent.
-const WATCH: Duration = Duration::from_secs(20);
+/// A whole minute, in which each list is asked for once.
+const WATCH: Duration = Duration::from_mins(1);
 
 fn main() {
     println!("{:>8} {:>10} {:>16} {:>10}", "servers", "sessions", "% of one core", "resident");

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +39,10 @@ use crate::{
 
 pub use self::unheard::{Listener, Unheard};
 
+mod beat;
 mod changes;
 mod look_up;
+mod settled;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -84,6 +86,8 @@ struct Shared {
     machine: Arc<dyn Machine>,
     client: AgentClient,
     pace: Pace,
+    /// From when on ticks are counted.
+    epoch: Instant,
     /// The last round begun, by any store: rounds of one store never repeat, however often its task starts.
     rounds: std::sync::atomic::AtomicU32,
     first_round: watch::Sender<bool>,
@@ -114,6 +118,7 @@ impl Sync {
                 machine,
                 client,
                 pace,
+                epoch: Instant::now(),
                 rounds: std::sync::atomic::AtomicU32::new(0),
                 first_round: watch::Sender::new(false),
                 rows: std::sync::atomic::AtomicU64::new(0),

@@ -23,8 +23,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
+pub use self::unread::Unread;
 use super::wire::{self, Activity, Health, Page, Paths, Pending, Project, Terminal};
 use crate::domain::{ask::AskKind, ids::SessionId, session::SessionRow};
+
+mod unread;
 
 /// The most of one answer that is read: a page of 500 sessions takes half a megabyte, and one answer must not take
 /// the daemon's memory.
@@ -167,12 +170,21 @@ impl Agent {
         before_ms: Option<u64>,
         start_ms: Option<u64>,
     ) -> Result<Page, AskError> {
+        self.sessions_unread(limit, before_ms, start_ms).await?.read().await
+    }
+
+    /// The same page, to be read or not.
+    pub async fn sessions_unread(
+        &self,
+        limit: usize,
+        before_ms: Option<u64>,
+        start_ms: Option<u64>,
+    ) -> Result<Unread, AskError> {
         let mut query = vec![("limit", limit.to_string()), ("archived", String::from("true"))];
         query.extend(before_ms.map(|cursor| ("cursor", cursor.to_string())));
         query.extend(start_ms.map(|start| ("start", start.to_string())));
         let answer = self.ask("/experimental/session", &query, PAGE_PATIENCE).await?;
-        let more = answer.headers.contains_key("x-next-cursor");
-        read(answer.body, move |body| wire::page(body, more)).await
+        Ok(Unread { more: answer.headers.contains_key("x-next-cursor"), body: answer.body })
     }
 
     /// The row of a session, if the store has it. Opens no directory, unless the server is too old to list its

@@ -12,6 +12,7 @@ mod titles;
 mod upheaval;
 mod view;
 
+pub use self::tally::Standing;
 use self::{
     moves::Moves,
     table::{Table, Values},
@@ -188,7 +189,7 @@ impl Sessions {
         let (directory, project) = (self.names.number(&row.directory), self.names.number(&row.project));
         let known = self.with(&row.id, store, |_| ()).is_some();
         self.change(store, &row.id, |record| {
-            self.tally.listed(record.store, record.round, round);
+            self.tally.told(record.store, record.round, round);
             record.round = record.round.max(round);
             if row.updated_ms >= record.updated_ms {
                 record.updated_ms = row.updated_ms;

@@ -10,15 +10,15 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
 };
 
 use super::{
-    Pace, Shared,
+    Pace, Shared, beat,
     changes::{self, Stamp},
-    preference,
+    settled::{self, Settled},
     unheard::{Unheard, Waiting, Waits},
-    walk::{Ask, Step, Walk, changes_since},
+    walk::{Step, Walk, changes_since},
 };
 use crate::{
     discovery::{agent, unreachable_of},
@@ -26,12 +26,10 @@ use crate::{
         ids::{ServerKey, SessionId, StoreKey},
         session::SessionRow,
     },
-    opencode::wire::Page,
-    registry::{
-        server::{Server, State},
-        unseen::Suspicion,
-    },
+    registry::{server::State, sessions::Standing, unseen::Suspicion},
 };
+
+mod ask;
 
 /// The pauses between attempts at the first list.
 const FIRST_PAUSES: [Duration; 4] =
@@ -61,6 +59,7 @@ pub(super) struct StoreTask {
     newest_ms: u64,
     /// Sessions that a whole round has not shown.
     missing: VecDeque<SessionId>,
+    settled: Settled,
     /// Rows that came or changed without a stream's word so far.
     waiting: Waiting,
     agents: Option<(Instant, Vec<u32>)>,
@@ -88,6 +87,7 @@ impl StoreTask {
             walk: Walk::new(None),
             newest_ms: 0,
             missing: VecDeque::new(),
+            settled: Settled::default(),
             waiting: Waiting::default(),
             agents: None,
             database: None,
@@ -104,8 +104,12 @@ impl StoreTask {
     /// Runs while the store has a server; drops `first_list` once the first list was read or has failed.
     pub(super) async fn run(mut self, first_list: Option<mpsc::Sender<Infallible>>) -> StoreKey {
         self.read_all(first_list).await;
-        let mut tick = interval(self.shared.pace.tick);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Pace { tick, unasked, .. } = self.shared.pace;
+        let now = Instant::now();
+        let asked = now.checked_sub(beat::sooner(self.store, unasked)).unwrap_or(now);
+        (self.refreshed, self.paged) = (asked, asked);
+        let mut tick = interval_at(beat::next(self.shared.epoch, tick, now), tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.has_server() {
             tick.tick().await;
             self.tick().await;
@@ -137,8 +141,6 @@ impl StoreTask {
                 }
             }
         }
-        let now = Instant::now();
-        (self.refreshed, self.paged) = (now, now);
         drop(first_list);
     }
 
@@ -165,18 +167,25 @@ impl StoreTask {
 
     /// One page of the walk through the whole list; `None` if it was not had. At the end of the list a new round begins.
     async fn page_of_all(&mut self) -> Option<Step> {
-        let ask = self.walk.next();
-        let (asked_ms, page) = self.ask(ask).await?;
+        let answer = self.ask(self.walk.next()).await?;
+        let print = self.settled.print(&self.walk, &answer.page);
+        if self.settled.tells_nothing(print, self.standing()) {
+            self.malformed = 0;
+            self.begin_round();
+            return Some(Step::Whole);
+        }
+        self.settled.forget();
+        let (asked_ms, page) = self.read(answer).await?;
         let step = self.walk.took(&page);
-        for row in page.rows {
-            if !self.is_current(&row, asked_ms) {
+        for row in &page.rows {
+            if !self.is_current(row, asked_ms) {
                 continue;
             }
             if self.has_read_all {
-                self.changed(row);
+                self.took(row);
             } else {
                 let sessions = &self.shared.registry.sessions;
-                sessions.row(self.store, &row, self.round);
+                sessions.row(self.store, row, self.round);
                 sessions.announce(self.store, &row.id);
             }
         }
@@ -186,15 +195,28 @@ impl StoreTask {
             Step::Whole => {
                 let missing = self.shared.registry.sessions.missing_since(self.store, self.round);
                 self.missing = missing.into();
+                let standing = self.standing();
+                let may_settle = self.missing.is_empty() && settled::shows_all(&page, standing);
+                if may_settle && page.rows.iter().all(|row| self.is_known(row, asked_ms)) {
+                    self.settled.settle(print, standing);
+                }
             }
             Step::Broken(why) => {
                 tracing::warn!(store = self.store.0, why, "a session list cannot be followed to its end");
             }
         }
+        self.begin_round();
+        Some(step)
+    }
+
+    fn begin_round(&mut self) {
         self.walk = Walk::new(None);
         self.round = self.shared.next_round();
         self.rounds_due = self.rounds_due.saturating_sub(1);
-        Some(step)
+    }
+
+    fn standing(&self) -> Standing {
+        self.shared.registry.sessions.standing(self.store)
     }
 
     /// Asks for what changed since the newest change known.
@@ -202,11 +224,12 @@ impl StoreTask {
         let now_ms = self.shared.registry.clock.now_ms();
         let mut walk = Walk::new(Some(changes_since(self.newest_ms, now_ms)));
         loop {
-            let (asked_ms, page) = self.ask(walk.next()).await?;
+            let answer = self.ask(walk.next()).await?;
+            let (asked_ms, page) = self.read(answer).await?;
             let step = walk.took(&page);
-            for row in page.rows {
-                if self.is_current(&row, asked_ms) {
-                    self.changed(row);
+            for row in &page.rows {
+                if self.is_current(row, asked_ms) {
+                    self.took(row);
                 }
             }
             if step != Step::On {
@@ -221,12 +244,22 @@ impl StoreTask {
         !self.shared.registry.graves.hold(self.store, &row.id, asked_ms)
     }
 
-    /// Takes in a row, at once or after streams had time to tell of it themselves.
+    /// Whether to take in this row once more would change nothing.
+    fn is_known(&self, row: &SessionRow, asked_ms: u64) -> bool {
+        let registry = &self.shared.registry;
+        !registry.graves.hold(self.store, &row.id, asked_ms)
+            && registry.sessions.still_listed(self.store, row, self.round)
+    }
+
+    fn took(&mut self, row: &SessionRow) {
+        if !self.shared.registry.sessions.still_listed(self.store, row, self.round) {
+            self.changed(row.clone());
+        }
+    }
+
+    /// Takes in news, at once or after streams had time to tell of it themselves.
     fn changed(&mut self, row: SessionRow) {
         let sessions = &self.shared.registry.sessions;
-        if sessions.still_listed(self.store, &row, self.round) {
-            return;
-        }
         if !sessions.is_announced(self.store, &row.id) {
             sessions.row(self.store, &row, self.round);
             if !self.waiting.is_full() {
@@ -329,35 +362,6 @@ impl StoreTask {
                 }
             }
         }
-    }
-
-    /// One page from one server; `None`, and in the log, if there is none. Returns also when it was asked.
-    async fn ask(&mut self, ask: Ask) -> Option<(u64, Page)> {
-        let server = self.server()?;
-        let asked_ms = self.shared.registry.clock.now_ms();
-        let agent = agent(&self.shared.client, &server);
-        match agent.sessions_page(ask.limit, ask.before_ms, ask.start_ms).await {
-            Ok(page) => {
-                if page.malformed > 0 && self.malformed == 0 {
-                    tracing::warn!(server = %server.id, rows = page.malformed, "sessions of a list cannot be read and are left out");
-                }
-                self.malformed = page.malformed;
-                self.shared.rows.fetch_add(page.rows.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                Some((asked_ms, page))
-            }
-            Err(error) => {
-                tracing::debug!(server = %server.id, %error, "no session list");
-                self.failed = Some(server.key);
-                None
-            }
-        }
-    }
-
-    /// The server to ask: the best one that has not just failed.
-    fn server(&self) -> Option<Arc<Server>> {
-        let servers = self.shared.registry.servers.now();
-        let answering = servers.of_store(self.store).filter(|server| server.answering());
-        answering.min_by_key(|server| (Some(server.key) == self.failed, preference(server))).cloned()
     }
 
     async fn stamp_now(&mut self) -> Option<Stamp> {

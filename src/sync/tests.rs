@@ -47,12 +47,18 @@ const ONLY_ASKED: Pace = Pace { unasked: Duration::from_hours(1), written: Durat
 #[derive(Default)]
 struct List {
     rows: Mutex<Vec<(String, u64)>>,
+    /// Titles other than the id.
+    titles: Mutex<HashMap<String, String>>,
     pages: AtomicUsize,
+    /// Pages that nothing was left out of before.
+    wholes: AtomicUsize,
     look_ups: AtomicUsize,
     failing: AtomicBool,
     hanging: AtomicBool,
     /// Answers are made, then held back until this is notified.
     holding: AtomicBool,
+    /// The same for those alone that tell what changed.
+    hold_changes: AtomicBool,
     held: AtomicUsize,
     go: Notify,
 }
@@ -64,6 +70,10 @@ impl List {
         let mut rows = self.rows.lock();
         rows.retain(|(known, _)| known != id);
         rows.push((id.to_owned(), updated_ms));
+    }
+
+    fn retitle(&self, id: &str, title: &str) {
+        self.titles.lock().insert(id.to_owned(), title.to_owned());
     }
 
     fn remove(&self, id: &str) {
@@ -84,6 +94,8 @@ impl List {
 
 async fn page(Given(list): Given<Arc<List>>, Query(asked): Asked) -> Response {
     list.pages.fetch_add(1, Ordering::SeqCst);
+    let is_whole = !asked.contains_key("start") && !asked.contains_key("cursor");
+    list.wholes.fetch_add(usize::from(is_whole), Ordering::SeqCst);
     if list.hanging.load(Ordering::SeqCst) {
         std::future::pending::<()>().await;
     }
@@ -103,11 +115,12 @@ async fn page(Given(list): Given<Arc<List>>, Query(asked): Asked) -> Response {
     let rows: Vec<Value> = rows
         .into_iter()
         .map(|(id, updated)| {
-            json!({"id": id, "directory": "/a", "title": id, "projectID": "p",
+            let title = list.titles.lock().get(&id).cloned().unwrap_or_else(|| id.clone());
+            json!({"id": id, "directory": "/a", "title": title, "projectID": "p",
                 "time": {"created": updated, "updated": updated}})
         })
         .collect();
-    if list.holding.load(Ordering::SeqCst) {
+    if list.holding.load(Ordering::SeqCst) || !is_whole && list.hold_changes.load(Ordering::SeqCst) {
         list.held.fetch_add(1, Ordering::SeqCst);
         list.go.notified().await;
     }
@@ -428,4 +441,5 @@ async fn a_session_that_advances_unheard_is_suspected_of_an_unseen_writer_until_
     assert_eq!(lab.registry.unseen.suspected(&session(1)), None);
 }
 
+mod settled;
 mod unheard;

@@ -54,6 +54,11 @@ impl Walk {
         Self { page, next: Ask { limit: page, before_ms: None, start_ms }, rows: 0 }
     }
 
+    /// Whether no page has been taken in yet of a walk through everything.
+    pub(super) fn is_at_its_beginning(&self) -> bool {
+        self.rows == 0 && self.next.before_ms.is_none() && self.next.start_ms.is_none()
+    }
+
     /// The page to ask for.
     pub(super) fn next(&self) -> Ask {
         self.next

@@ -11,6 +11,8 @@ use crate::registry::{
     stores::StoreIdentity,
 };
 
+mod standing;
+
 const STORE: StoreKey = StoreKey(7);
 
 fn id(text: &str) -> SessionId {
@@ -93,6 +95,22 @@ fn a_row_is_still_listed_only_if_all_of_it_is_known_and_told() {
     assert_eq!(sessions.missing_since(STORE, 2), std::slice::from_ref(&known.id), "nothing was noted");
     assert!(sessions.still_listed(STORE, &known, 2));
     assert_eq!(sessions.missing_since(STORE, 2), []);
+}
+
+#[test]
+fn a_store_stands_as_it_did_while_its_list_shows_what_is_known() {
+    let (registry, servers) = registry(&["a"]);
+    let sessions = &registry.sessions;
+    sessions.row(STORE, &row("ses_1", 5), 1);
+    sessions.announce(STORE, &id("ses_1"));
+    let before = sessions.standing(STORE);
+    assert_eq!(before.listed(), 1);
+    assert!(sessions.still_listed(STORE, &row("ses_1", 5), 2));
+    registry.claim(&servers[0], &id("ses_1"), Evidence::Emitted);
+    sessions.row(StoreKey(8), &row("ses_1", 6), 1);
+    assert_eq!(sessions.standing(STORE), before);
+    sessions.row(STORE, &row("ses_2", 5), 0);
+    assert_ne!(sessions.standing(STORE), before);
 }
 
 #[test]

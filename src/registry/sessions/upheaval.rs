@@ -91,14 +91,14 @@ impl Sessions {
                 self.tally.forgotten(from, moving.round);
                 match records.iter_mut().find(|record| record.store == to) {
                     Some(record) => {
-                        self.tally.listed(to, record.round, moving.round);
+                        self.tally.told(to, record.round, moving.round);
                         let outdone = record.merge(moving);
                         self.titles.forgotten(&outdone);
                         record.settle(servers);
                         merged.extend(record.claims.iter().map(|claim| (session.clone(), *claim)));
                     }
                     None => {
-                        self.tally.listed(to, 0, moving.round);
+                        self.tally.told(to, 0, moving.round);
                         moving.store = to;
                         records.push(moving);
                     }
