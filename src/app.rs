@@ -3,6 +3,7 @@
 //! Start: state directory, kept claims, port, discovery, then requests. Stop: no new connections, streams ended,
 //! discovery and feeds ended, open requests waited for, the state directory let go last.
 
+mod counting;
 mod feeds;
 mod gaps;
 mod herald;
@@ -19,7 +20,6 @@ mod spawning;
 pub use self::intake::{Observed, observe};
 
 use std::{
-    collections::HashSet,
     io,
     net::SocketAddr,
     num::NonZero,
@@ -34,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use utoipa::OpenApi;
 
 use self::{
+    counting::Counting,
     feeds::Feeds,
     herald::Herald,
     intake::Intake,
@@ -47,15 +48,14 @@ use crate::{
     api::{self, Api},
     config::{self, BasePath, Config},
     discovery::{Discovery, Doubts, Readiness},
-    domain::ids::StoreKey,
     events::{hub::Hub, journal::JournalError, log::Limits, occasional::Occasional},
     front::{Front, describe::Streams, dispatch::Dispatch, programs::Programs, workers::Workers},
     guard::{Guard, InstanceId, Tickets},
     machine::{self, Machine},
-    metrics::{CatalogueCensus, Census, Metrics},
+    metrics::Metrics,
     opencode::client::{AgentClient, AskError},
     proxy::{
-        catalogue::{Catalogue, MOST_KEPT},
+        catalogue::Catalogue,
         forward::Forwarder,
         merge,
         router::{Router, Scout, UnreachableOwner},
@@ -167,8 +167,9 @@ impl App {
         let streams = Occasional::new(Hub::new(Limits::default()));
         let hubs = [hub.clone(), streams.hub().clone()];
         let spawning = Spawning::default();
-        let counted = census(Arc::clone(&registry), hubs.clone(), catalogue.clone(), spawning.clone());
-        let metrics = Arc::new(Metrics::new(counted));
+        let counting = Counting::new(&registry, &hubs, &catalogue, &spawning, &tickets);
+        let (backlog, late) = (counting.backlog.clone(), Arc::clone(&counting.late));
+        let metrics = Arc::new(Metrics::new(move || counting.census()));
         let (client, doubts) = (AgentClient::try_new(config.discovery.connect_timeout)?, Doubts::default());
         let herald =
             Herald::new(hub.clone(), streams.hub().clone(), Arc::clone(&registry), Arc::clone(&metrics));
@@ -177,7 +178,7 @@ impl App {
         let merging = merging(&config);
         let scout: Arc<dyn Scout> = Arc::new(Rider::new(&registry, &sync, &asking, merging, &doubts));
         let seen = Seen { registry: &registry, machine: &machine, client, doubts };
-        let intake = Intake::new(&seen, &hub, &herald, &catalogue, &metrics);
+        let intake = Intake::new(&seen, &hub, &herald, &catalogue, &metrics, backlog);
         intake.was_away(merged.away_since_ms);
         sync.tell(Box::new(intake.clone()));
         let stream_client = stream_client(&config)?;
@@ -221,8 +222,9 @@ impl App {
             metrics,
             first_round: discovery.first_round(),
         };
-        let front =
-            Front { dispatch: Arc::new(dispatch), workers: Arc::new(workers), machine, user_check, instance };
+        let dispatch = Arc::new(dispatch);
+        late.set(&dispatch, &desk);
+        let front = Front { dispatch, workers: Arc::new(workers), machine, user_check, instance };
         Ok(Self {
             state_dir,
             listener,
@@ -355,46 +357,6 @@ async fn housekeeping(front: Arc<Front>, asking: Arc<Forwarder>, sync: Sync, sto
 /// Tells through `herald` what a pin has moved.
 fn teller(herald: Herald) -> api::Tell {
     Arc::new(move |news| herald.cry(news))
-}
-
-/// What exists, counted when somebody asks.
-fn census(
-    registry: Arc<Registry>,
-    hubs: [Hub; 2],
-    catalogue: Catalogue,
-    spawning: Spawning,
-) -> impl Fn() -> Census + Send + std::marker::Sync + 'static {
-    move || {
-        let read = catalogue.counted();
-        let journal = keeping::census(&hubs[0]);
-        let servers = registry.servers.now();
-        let count = |state| servers.iter().filter(|server| server.state == state).count() as u64;
-        let kept = registry.kept_status();
-        let stores: HashSet<StoreKey> = servers.iter().map(|server| server.store).collect();
-        Census {
-            up: count(State::Up),
-            stalled: count(State::Stalled),
-            locked: count(State::Locked),
-            sessions: registry.sessions.len() as u64,
-            titles: registry.sessions.titles(),
-            claims_waiting: (kept.waiting, kept.limit),
-            claims_left_out: kept.left_out,
-            stores: stores.len() as u64,
-            subscribers: hubs.iter().map(Hub::subscribers).sum::<usize>() as u64,
-            catalogue: CatalogueCensus {
-                hits: read.hits,
-                misses: read.misses,
-                shared: read.shared,
-                unchanged: read.unchanged,
-                saved_bytes: read.saved_bytes,
-                drops: read.drops,
-                kept_bytes: read.kept_bytes,
-                limit_bytes: MOST_KEPT,
-            },
-            journal,
-            spawned: spawning.census(),
-        }
-    }
 }
 
 fn merging(config: &Config) -> merge::Settings {

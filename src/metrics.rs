@@ -4,6 +4,7 @@
 //! registry and the hub at the moment of a scrape is not counted at all: a [`Census`] is taken then.
 //! `docs/operations.md` says of every metric what it means; a test holds that list and this file together.
 
+mod bounds;
 mod census;
 mod histogram;
 
@@ -16,6 +17,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use self::bounds::{Bounds, Held};
 pub use self::census::{CatalogueCensus, Census, JournalCensus, SpawnCensus};
 use self::{census::Survey, histogram::Histogram};
 use crate::domain::evidence::Evidence;
@@ -170,6 +172,7 @@ pub struct Metrics {
     rows: Counter,
     missing: Family<CauseLabels, Counter>,
     repairs: Family<ReasonLabels, Counter>,
+    repairs_left_out: Counter,
     repaired: Family<ReasonLabels, Counter>,
 }
 
@@ -227,6 +230,7 @@ impl Metrics {
         let moves = counter("session_moves", "Sessions that another server came to own");
         let conflicts = counter("session_conflicts", "Turns run while another server was busy");
         let idles_withheld = counter("idle_withheld", "Idles of servers that never ran the turn, not told");
+        let repairs_left_out = counter("repairs_left_out", "Sessions not asked about, since too many waited");
         let rows = counter("sync_rows", "Rows read from the servers' session lists");
         let skipped = Family::<ReasonLabels, Counter>::default();
         let partial = Family::<ReasonLabels, Counter>::default();
@@ -255,6 +259,7 @@ impl Metrics {
             rows,
             missing,
             repairs,
+            repairs_left_out,
             repaired,
         }
     }
@@ -315,6 +320,11 @@ impl Metrics {
     pub fn repaired(&self, reason: &'static str, events: usize) {
         self.repairs.get_or_create(&ReasonLabels { reason }).inc();
         self.repaired.get_or_create(&ReasonLabels { reason }).inc_by(events as u64);
+    }
+
+    /// A session is not asked about, since too many wait. Tells whether it is the first.
+    pub fn repair_left_out(&self) -> bool {
+        self.repairs_left_out.inc() == 0
     }
 
     /// Numbers of stored changes were carried by no stream. `cause` is one of few fixed words.

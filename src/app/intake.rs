@@ -69,6 +69,15 @@ pub(super) struct Intake {
     pub(super) machine: Arc<dyn Machine>,
 }
 
+/// What waits to be asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Backlog {
+    /// The sessions that are asked about one by one.
+    pub(super) in_hand: InHand,
+    /// What the numbers of changes prove to be missing.
+    pub(super) numbers: Numbers,
+}
+
 /// Sessions whose status a stream has told since its server was asked for all of them: the stream's word is newer
 /// than the answer.
 #[derive(Clone, Debug, Default)]
@@ -178,6 +187,7 @@ impl Intake {
         herald: &Herald,
         catalogue: &Catalogue,
         metrics: &Arc<Metrics>,
+        Backlog { in_hand, numbers }: Backlog,
     ) -> Self {
         Self {
             registry: Arc::clone(seen.registry),
@@ -189,8 +199,8 @@ impl Intake {
             metrics: Arc::clone(metrics),
             overtaken: Overtaken::default(),
             gaps: Gaps::default(),
-            in_hand: InHand::default(),
-            numbers: Numbers::default(),
+            in_hand,
+            numbers,
             machine: Arc::clone(seen.machine),
         }
     }

@@ -64,7 +64,8 @@ impl Merged {
 
 /// How those are brought up to date who come late or read slowly; `None` if they are not.
 fn catch_up(config::CatchUp { window, bytes, late, lag }: config::CatchUp) -> Option<hub::Settings> {
-    (!window.is_zero()).then_some(hub::Settings { extent: Extent { bytes, window }, late, lag })
+    let extent = Extent { bytes, window };
+    (!window.is_zero()).then(|| hub::Settings { extent, late, lag, ..hub::Settings::default() })
 }
 
 /// The journal being kept.
@@ -98,8 +99,10 @@ pub(super) fn census(hub: &Hub) -> JournalCensus {
         bytes: status.bytes,
         limit_bytes: status.limit,
         behind: if status.limit == 0 { 0 } else { hub.position().saturating_sub(status.end) },
-        log_bytes: hub.held_bytes() as u64,
-        log_limit_bytes: Limits::default().bytes as u64,
+        lost: picture.lost,
+        restarts: status.restarts,
+        forgotten: status.forgotten,
         resumes: iter::once(("ok", status.resumed)).chain(resets).collect(),
+        ..JournalCensus::default()
     }
 }

@@ -67,6 +67,11 @@ impl Numbers {
         self.0.heard.lock().get(&server).copied().unwrap_or_default()
     }
 
+    /// How many sessions' numbers are followed, and how many may be.
+    pub(super) fn held(&self) -> (usize, usize) {
+        self.0.sequences.lock().held()
+    }
+
     fn hears(&self, server: &Server) -> bool {
         // One that lets nobody in is never heard: what it writes is unseen.
         server.state == State::Locked || self.0.heard.lock().contains_key(&server.key)
@@ -81,7 +86,7 @@ impl Intake {
         let (heard, is_missing) = {
             let mut sequences = self.numbers.0.sequences.lock();
             let heard = sequences.heard(server.store, session, carried, now_ms);
-            (heard, sequences.next_ms().is_some())
+            (heard, sequences.have_holes())
         };
         if is_missing {
             self.numbers.0.news.notify_one();

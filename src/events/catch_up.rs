@@ -13,7 +13,7 @@ use crate::events::{log::Event, text::Script};
 const FULL: usize = 256 << 10;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct CatchUp(VecDeque<Arc<Event>>);
 
 impl CatchUp {
@@ -25,11 +25,13 @@ impl CatchUp {
         self.0.is_empty()
     }
 
-    /// The next piece. With the last one the subscriber has seen all before `position`.
-    pub(super) fn next(&mut self, script: Script, position: u64) -> Bytes {
+    /// The next piece. With the last one the subscriber has seen all before `position`, unless more of the past follows.
+    pub(super) fn next(&mut self, script: Script, position: Option<u64>) -> Bytes {
         let mut text = BytesMut::new();
         while let Some(event) = self.0.pop_front() {
-            if self.0.is_empty() {
+            if self.0.is_empty()
+                && let Some(position) = position
+            {
                 let last = Event { seq: position.saturating_sub(1), ..Event::clone(&event) };
                 script.put(&mut text, &last);
             } else {

@@ -11,6 +11,9 @@ use crate::domain::{directory::same_directory, ids::ServerKey};
 /// about a second.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// How many are remembered; the oldest go first, and would be told twice.
+const MOST: usize = 1000;
+
 /// The disposals of the last moment.
 #[derive(Debug, Default)]
 pub(super) struct Disposals(Vec<Disposal>);
@@ -30,6 +33,8 @@ impl Disposals {
         let told =
             self.0.iter().any(|past| past.server != server && same_directory(&past.directory, directory));
         if !told {
+            let surplus = (self.0.len() + 1).saturating_sub(MOST);
+            self.0.drain(..surplus);
             self.0.push(Disposal { directory: directory.clone(), server, at: now });
         }
         told

@@ -26,7 +26,7 @@ use crate::{
         lane::Lane,
         log::{DELETED, Event, Gathered, Limits, Log},
         own::{Own, Present},
-        picture::{Extent, Forgotten, Picture},
+        picture::{Extent, Picture},
         repair::Shown,
         subscriber::{Start, Subscription},
         view::{Attention, View},
@@ -63,6 +63,7 @@ pub(super) struct Shared {
     begun: Instant,
     pub(super) settings: Settings,
     conflated: AtomicU64,
+    lost: AtomicU64,
     hidden: AtomicU64,
 }
 
@@ -76,11 +77,13 @@ pub struct Settings {
     /// How many bytes of events one who reads slowly may be behind; then it is told what they come to instead. It costs
     /// no memory of its own: the log is one for all.
     pub lag: u64,
+    /// About how many bytes of that it is told at a time. All that is held for one who reads nothing.
+    pub piece: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { extent: Extent::default(), late: 8 << 20, lag: 32 << 20 }
+        Self { extent: Extent::default(), late: 8 << 20, lag: 32 << 20, piece: 256 << 10 }
     }
 }
 
@@ -93,6 +96,8 @@ pub struct PictureStatus {
     pub limit: usize,
     /// How often a subscriber that read slowly was told what events came to.
     pub conflated: u64,
+    /// How often a subscriber could not be told what it missed.
+    pub lost: u64,
     /// Events told to nobody, since they would have brought back what is gone.
     pub hidden: u64,
 }
@@ -110,6 +115,8 @@ impl Shared {
             }
             return Some(self.log.write().append(event).seq);
         };
+        // The pieces of a text are added to what is shown, and not kept themselves.
+        let event = if matches!(piece, Piece::Delta { .. }) { event } else { event.on_its_own() };
         let mut picture = picture.lock();
         let is_outdone = |session: &SessionId| {
             found_at
@@ -129,29 +136,6 @@ impl Shared {
             picture.distrust(&event, &piece);
         }
         Some(event.seq)
-    }
-
-    /// What changed lately, for one who comes late, and the position from which on it is live.
-    pub(super) fn past(&self, view: &View) -> (Vec<Arc<Event>>, u64) {
-        let default = self.default_directory.read().clone();
-        let Some(picture) = &self.picture else { return (Vec::new(), self.log.read().end()) };
-        let mut picture = picture.lock();
-        let past = picture.now(self.settings.late, |event| view.admits(event, default.as_deref()));
-        (past, self.log.read().end())
-    }
-
-    /// What the events since `from` come to, for one who reads slowly, and the position from which on it is live.
-    pub(super) fn since(&self, from: u64, view: &View) -> Result<(Vec<Arc<Event>>, u64), Forgotten> {
-        let default = self.default_directory.read().clone();
-        let mut picture = self.picture.as_ref().ok_or(Forgotten)?.lock();
-        self.conflated.fetch_add(1, Ordering::Relaxed);
-        let past = picture.since(from, |event| view.admits(event, default.as_deref()))?;
-        Ok((past, self.log.read().end()))
-    }
-
-    /// Whether one who reads slowly can be told what it missed.
-    pub(super) fn conflates(&self) -> bool {
-        self.picture.is_some()
     }
 
     fn now_ms(&self) -> u64 {
@@ -229,6 +213,7 @@ impl Hub {
             begun: Instant::now(),
             settings,
             conflated: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             hidden: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
@@ -329,6 +314,7 @@ impl Hub {
             bytes,
             limit,
             conflated: self.shared.conflated.load(Ordering::Relaxed),
+            lost: self.shared.lost.load(Ordering::Relaxed),
             hidden: self.shared.hidden.load(Ordering::Relaxed),
         }
     }
@@ -388,9 +374,10 @@ impl Hub {
         self.shared.journal.as_ref()
     }
 
-    /// How much the log holds, in bytes of events.
-    pub fn held_bytes(&self) -> usize {
-        self.shared.log.read().bytes()
+    /// How much the log holds, and how much it may.
+    pub fn held(&self) -> (Limits, Limits) {
+        let log = self.shared.log.read();
+        (Limits { bytes: log.bytes(), events: log.len() }, log.limits())
     }
 
     /// Whether somebody listens who named `server`, or its directory, or has opened a session there.

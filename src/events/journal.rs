@@ -73,6 +73,7 @@ struct Inner {
     erased: Erased,
     limit: u64,
     readers: Arc<Semaphore>,
+    restarts: AtomicU64,
     resumed: AtomicU64,
     resets: [AtomicU64; Reset::ALL.len()],
 }
@@ -86,6 +87,12 @@ pub struct Status {
     pub limit: u64,
     /// Behind the last event in a file.
     pub end: u64,
+    /// How often it began anew, since the disk was too slow.
+    pub restarts: u64,
+    /// Deleted sessions whose names are remembered, and how many may be.
+    pub erased: (usize, usize),
+    /// Deleted sessions whose names are forgotten too soon: too many were deleted.
+    pub forgotten: u64,
     /// Subscribers that came back with a cursor and were told all they had missed.
     pub resumed: u64,
     /// Those that could not be, by [`Reset::ALL`].
@@ -132,8 +139,8 @@ impl Journal {
 
     fn new(numbers: Numbers, index: Arc<RwLock<Index>>, erased: Erased, limit: u64) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
-        let (resumed, resets) = (AtomicU64::default(), Default::default());
-        Self { inner: Arc::new(Inner { numbers, index, erased, limit, readers, resumed, resets }) }
+        let (restarts, resumed, resets) = (AtomicU64::default(), AtomicU64::default(), Default::default());
+        Self { inner: Arc::new(Inner { numbers, index, erased, limit, readers, restarts, resumed, resets }) }
     }
 
     /// Whether an earlier run's numbers go on, and if so whether it ended in order.
@@ -158,6 +165,9 @@ impl Journal {
             bytes: index.bytes(),
             limit: inner.limit,
             end: index.end,
+            restarts: inner.restarts.load(Ordering::Relaxed),
+            erased: inner.erased.held(),
+            forgotten: inner.erased.forgotten(),
             resumed: inner.resumed.load(Ordering::Relaxed),
             resets: Reset::ALL.map(|reset| inner.resets[reset as usize].load(Ordering::Relaxed)),
         }

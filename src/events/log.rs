@@ -35,6 +35,20 @@ pub struct Event {
     pub global_only: bool,
 }
 
+/// Up to how many bytes a frame is copied to be kept for long. What is read at a time is not much more.
+const COPIED: usize = 256 << 10;
+
+impl Event {
+    /// The same in memory of its own. A frame is a slice of what was read at a time, all of which stays for as long as
+    /// the frame does: in the log that is so with its neighbours, elsewhere one in a thousand may be kept for long.
+    pub(super) fn on_its_own(self) -> Self {
+        if self.frame.len() > COPIED {
+            return self;
+        }
+        Self { frame: Bytes::copy_from_slice(&self.frame), ..self }
+    }
+}
+
 /// How much the log keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -99,6 +113,16 @@ impl Log {
     /// How much it holds, in bytes of frames.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many events it holds.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// How much it may hold.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The position of the next event.

@@ -45,6 +45,18 @@ impl Default for Extent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Forgotten;
 
+/// What one who read too slowly is told piece by piece, so that nothing is kept for it while it does not read: each piece
+/// is made of what is so when the one before has been taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    /// It has been told all before.
+    pub(super) from: u64,
+    /// Where everybody else was when this began. What changed later may have been told in an earlier piece as well.
+    pub(super) began: u64,
+    /// Sessions that changed last before have been told.
+    pub(super) behind: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Picture {
@@ -166,38 +178,46 @@ impl Picture {
         }
     }
 
-    /// All that changed at `from` or later and that `admits`, as events to apply in this order.
+    /// About `most` bytes of what changed in a stretch and that `admits`, as events to apply in this order: the sessions
+    /// that changed last come last. Gives what is left of the stretch.
     pub(super) fn since(
         &mut self,
-        from: u64,
+        stretch: Stretch,
+        most: usize,
         admits: impl Fn(&Event) -> bool,
-    ) -> Result<Vec<Arc<Event>>, Forgotten> {
-        if from < self.floor {
+    ) -> Result<(Vec<Arc<Event>>, Option<Stretch>), Forgotten> {
+        if stretch.from < self.floor {
             return Err(Forgotten);
         }
-        Ok(self.collect(from, usize::MAX, &admits))
+        let (mut all, mut bytes) = (Collected::default(), 0);
+        for (newest, id) in self.order.range(stretch.behind.max(stretch.from)..) {
+            if bytes >= most {
+                return Ok((all.in_order(), Some(Stretch { behind: *newest, ..stretch })));
+            }
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            let mut of_session = session.since(stretch.from, &admits);
+            bytes += of_session.bytes();
+            if *newest >= stretch.began {
+                of_session.shown().for_each(as_there);
+            }
+            all.add(of_session);
+        }
+        Ok((all.in_order(), None))
     }
 
     /// All that is shown and that `admits`: the sessions that changed last first, up to about `most` bytes.
     pub(super) fn now(&mut self, most: usize, admits: impl Fn(&Event) -> bool) -> Vec<Arc<Event>> {
-        let mut events = self.collect(0, most, &admits);
-        for event in &mut events {
-            // Whoever comes late is told what is there, not that it comes into being.
-            if event.kind == "session.created"
-                && let Some(updated) = part::retyped(event, "session.updated")
-            {
-                *event = Arc::new(updated);
-            }
-        }
+        let mut events = self.collect(most, &admits);
+        events.iter_mut().for_each(as_there);
         events
     }
 
-    fn collect(&mut self, from: u64, most: usize, admits: &impl Fn(&Event) -> bool) -> Vec<Arc<Event>> {
+    fn collect(&mut self, most: usize, admits: &impl Fn(&Event) -> bool) -> Vec<Arc<Event>> {
         let mut all = Collected::default();
         let mut bytes = 0;
-        for (_, id) in self.order.range(from..).rev() {
+        for id in self.order.values().rev() {
             let Some(session) = self.sessions.get_mut(id) else { continue };
-            let of_session = session.since(from, admits);
+            let of_session = session.since(0, admits);
             bytes += of_session.bytes();
             if bytes > most {
                 break;
@@ -241,5 +261,14 @@ impl Picture {
         if let Some(session) = self.sessions.remove(id) {
             self.bytes -= session.bytes();
         }
+    }
+}
+
+/// Tells that a session is there, not that it comes into being.
+fn as_there(event: &mut Arc<Event>) {
+    if event.kind == "session.created"
+        && let Some(updated) = part::retyped(event, "session.updated")
+    {
+        *event = Arc::new(updated);
     }
 }

@@ -209,6 +209,16 @@ impl Sequences {
         proven.min().map(|proven_ms| proven_ms + PATIENCE_MS)
     }
 
+    /// Whether any is missing.
+    pub fn have_holes(&self) -> bool {
+        !self.holed.is_empty()
+    }
+
+    /// How many sessions are followed, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.tracks.len(), MOST)
+    }
+
     fn forget(&mut self) {
         while self.tracks.len() > MOST {
             let Some((_, key)) = self.order.pop_first() else { return };

@@ -26,7 +26,7 @@ use crate::events::{
     lane::{Lane, Reading},
     log::Event,
     own::{self, Hello, Present, Resume},
-    picture::Forgotten,
+    picture::Stretch,
     replay::{Missed, Replay},
     text::{Script, put_unnumbered},
     view::Shape,
@@ -67,8 +67,18 @@ enum State {
     New(Start),
     Replaying(Replay),
     CatchingUp(CatchUp),
+    Conflating(Conflation),
     Live,
     Ended,
+}
+
+/// What the events come to that a subscriber was too slow for.
+#[derive(Debug)]
+struct Conflation {
+    /// What is to be asked for.
+    left: Option<Stretch>,
+    /// What has been.
+    piece: CatchUp,
 }
 
 /// Where and how a subscriber begins.
@@ -135,6 +145,7 @@ impl Subscription {
                     self.state = State::Live;
                 }
                 Missed::Lost => {
+                    self.shared.lost();
                     tracing::info!(
                         position = replay.position(),
                         "what a subscriber missed is not kept any more"
@@ -145,11 +156,16 @@ impl Subscription {
                 }
             },
             State::CatchingUp(catch_up) => {
-                let text = catch_up.next(self.lane.script(), self.position);
+                let text = catch_up.next(self.lane.script(), Some(self.position));
                 if catch_up.is_over() {
                     self.state = State::Live;
                 }
                 return Poll::Ready(Some(text));
+            }
+            State::Conflating(_) => {
+                if let Some(text) = self.conflated() {
+                    return Poll::Ready(Some(text));
+                }
             }
             State::Live => {}
         }
@@ -168,6 +184,7 @@ impl Subscription {
                 }
                 Reading::Nothing { to } if to > self.position => self.position = to,
                 Reading::Behind if !self.shared.conflates() => {
+                    self.shared.lost();
                     tracing::info!(position = self.position, "subscriber fell behind the log");
                     return self.end();
                 }
@@ -201,36 +218,47 @@ impl Subscription {
         self.shared.conflates() && self.shared.log.read().lag(self.position) > self.shared.settings.lag
     }
 
-    /// Goes on with what the events come to that it was too slow for; `None` if that is nothing it is to see.
+    /// Begins to tell what the events come to that it was too slow for; `None` if that is nothing it is to see.
     fn conflate(&mut self) -> Option<Bytes> {
-        let before = self.position;
-        let view = self.lane.view();
-        let (past, end, reset) = match self.shared.since(before, view) {
-            Ok((past, end)) => (past, end, None),
-            Err(Forgotten) => {
-                let (past, end) = self.shared.past(view);
-                (past, end, Some(Reset::TooOld))
+        tracing::debug!(position = self.position, "subscriber reads slowly");
+        let left = Some(self.shared.falls_behind(self.position));
+        self.state = State::Conflating(Conflation { left, piece: CatchUp::default() });
+        self.conflated()
+    }
+
+    /// The next of it; `None` once all has been told.
+    fn conflated(&mut self) -> Option<Bytes> {
+        while let State::Conflating(Conflation { left, piece }) = &mut self.state {
+            if !piece.is_over() {
+                let last = left.is_none().then_some(self.position);
+                return Some(piece.next(self.lane.script(), last));
             }
-        };
-        tracing::debug!(before, end, events = past.len(), ?reset, "subscriber reads slowly");
+            let Some(stretch) = *left else {
+                self.state = State::Live;
+                break;
+            };
+            let Ok(come) = self.shared.since(stretch, self.lane.view()) else {
+                return Some(self.forgotten());
+            };
+            (*left, *piece) = (come.left, CatchUp::new(come.events));
+            if left.is_none() {
+                self.position = come.end;
+            }
+        }
+        None
+    }
+
+    /// Says that what it was too slow for cannot be told, and goes on with what changed lately.
+    fn forgotten(&mut self) -> Bytes {
+        tracing::info!(position = self.position, "what a subscriber read too slowly is not kept any more");
+        self.shared.lost();
+        let (past, end) = self.shared.past(self.lane.view());
+        let past = CatchUp::new(past);
         self.position = end;
-        let mut catch_up = CatchUp::new(past);
-        if let Some(reset) = reset {
-            let mut text = BytesMut::new();
-            put_unnumbered(&mut text, &own::reset(self.shape(), reset));
-            if !catch_up.is_over() {
-                self.state = State::CatchingUp(catch_up);
-            }
-            return Some(text.freeze());
-        }
-        if catch_up.is_over() {
-            return None;
-        }
-        let text = catch_up.next(self.lane.script(), end);
-        if !catch_up.is_over() {
-            self.state = State::CatchingUp(catch_up);
-        }
-        Some(text)
+        self.state = if past.is_over() { State::Live } else { State::CatchingUp(past) };
+        let mut text = BytesMut::new();
+        put_unnumbered(&mut text, &own::reset(self.shape(), Reset::TooOld));
+        text.freeze()
     }
 
     fn shape(&self) -> Shape {

@@ -49,6 +49,11 @@ impl Tickets {
         out.insert(ticket.into(), now);
     }
 
+    /// How many are out, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.out.lock().len(), MOST)
+    }
+
     /// Whether `request` opens a terminal with a ticket that is out. It is not afterwards.
     pub(super) fn redeem(&self, request: &Parts) -> bool {
         self.redeem_at(request, Instant::now())

@@ -9,6 +9,8 @@ use prometheus_client::{
     registry::Unit,
 };
 
+use super::bounds::Bounds;
+
 /// What is counted only when somebody asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -20,10 +22,8 @@ pub struct Census {
     pub locked: u64,
     /// Known sessions.
     pub sessions: u64,
-    /// Sessions whose titles are kept, and of how many they may be.
-    pub titles: (usize, usize),
-    /// Claims that wait to be written, and of how many that may.
-    pub claims_waiting: (usize, usize),
+    /// What is held of what has a bound.
+    pub bounds: Bounds,
     /// Claims that are not kept: too many waited.
     pub claims_left_out: u64,
     /// Stores of the known servers.
@@ -57,6 +57,12 @@ pub struct JournalCensus {
     pub picture_limit_bytes: u64,
     /// How often a subscriber that read slowly was told what events came to.
     pub conflated: u64,
+    /// How often a subscriber could not be told what it missed.
+    pub lost: u64,
+    /// How often the files began anew, since the disk was too slow.
+    pub restarts: u64,
+    /// Deleted sessions whose names were forgotten too soon.
+    pub forgotten: u64,
     /// Events told to nobody: they would have brought back what is gone.
     pub hidden: u64,
     /// Clients that came back with a cursor, by what became of it.
@@ -120,10 +126,6 @@ impl Collector for Survey {
         }
         for (name, help, count) in [
             ("sessions", "Known sessions", census.sessions),
-            ("session_titles", "Sessions whose titles are kept", census.titles.0 as u64),
-            ("session_titles_limit", "Of how many they may be", census.titles.1 as u64),
-            ("claims_waiting", "Claims that wait to be written", census.claims_waiting.0 as u64),
-            ("claims_waiting_limit", "Of how many they may be", census.claims_waiting.1 as u64),
             ("stores", "Stores of the known servers", census.stores),
             ("subscribers", "Open event streams of clients", census.subscribers),
         ] {
@@ -133,6 +135,7 @@ impl Collector for Survey {
         let help = "Claims that are not kept, since too many waited to be written";
         let left_out = encoder.encode_descriptor("claims_left_out", help, None, MetricType::Counter)?;
         ConstCounter::new(census.claims_left_out).encode(left_out)?;
+        census.bounds.encode(&mut encoder)?;
         census.catalogue.encode(&mut encoder)?;
         census.journal.encode(&mut encoder)?;
         census.spawned.encode(&mut encoder)
@@ -172,6 +175,9 @@ impl JournalCensus {
         }
         for (name, help, count) in [
             ("stream_conflations", "Times a slow subscriber was told what events came to", self.conflated),
+            ("stream_losses", "Times a subscriber could not be told what it missed", self.lost),
+            ("journal_restarts", "Times the journal began anew, the disk being too slow", self.restarts),
+            ("erased_forgotten", "Deleted sessions the journal forgot too soon", self.forgotten),
             ("events_hidden", "Events that would have brought back what is gone", self.hidden),
         ] {
             ConstCounter::new(count).encode(encoder.encode_descriptor(
@@ -216,6 +222,6 @@ impl CatalogueCensus {
     }
 }
 
-fn gauge(count: u64) -> ConstGauge<i64> {
+pub(super) fn gauge(count: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX))
 }

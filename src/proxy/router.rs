@@ -110,6 +110,11 @@ impl Router {
         Self { registry, scout, sticky: Sticky::default(), unreachable_owner, starter: None }
     }
 
+    /// How many directories and flows have a server that was chosen for them, and how many of each may.
+    pub fn chosen(&self) -> (usize, usize, usize) {
+        self.sticky.held()
+    }
+
     /// The same, with servers started by `starter` where none runs.
     pub fn starting(self, starter: Option<Arc<dyn Starter>>) -> Self {
         Self { starter, ..self }

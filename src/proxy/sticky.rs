@@ -61,6 +61,11 @@ impl Sticky {
         Some(chosen)
     }
 
+    /// How many directories and flows are remembered, and how many of each may be.
+    pub fn held(&self) -> (usize, usize, usize) {
+        (self.directories.lock().len(), self.flows.lock().len(), MOST)
+    }
+
     /// Remembers which server saw the first step of the flow for `name`.
     pub fn begin(&self, name: &str, server: ServerKey, now: Instant) {
         let mut flows = self.flows.lock();

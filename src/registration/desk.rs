@@ -105,6 +105,11 @@ impl Desk {
         Self(Arc::new(Inner { parts, book, inspector, turns: Semaphore::new(AT_ONCE) }))
     }
 
+    /// How many are registered, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.0.book.lock().iter().count(), MOST)
+    }
+
     /// What proves that this daemon wrote `registration.json`; see [`challenge`]. `None` if `nonce` is none.
     pub fn prove(&self, nonce: &str) -> Option<String> {
         challenge::proof(&self.0.parts.secret, nonce, &self.0.parts.url)

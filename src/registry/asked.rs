@@ -4,7 +4,7 @@
 //! the oldest are forgotten first, and a forgotten one is found again by asking.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -53,8 +53,13 @@ pub struct Asked(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    origins: HashMap<Arc<str>, Origin>,
-    order: VecDeque<Arc<str>>,
+    /// Each with its place in the order.
+    origins: HashMap<Arc<str>, (u64, Origin)>,
+    /// Ids by when they were raised first.
+    order: BTreeMap<u64, Arc<str>>,
+    /// The places of a session's ids: whoever deletes sessions must not go through all ids for each.
+    of_session: HashMap<SessionId, BTreeSet<u64>>,
+    raised: u64,
     orphans: VecDeque<(Arc<str>, AskKind)>,
 }
 
@@ -62,46 +67,39 @@ impl Asked {
     /// Remembers who raised `id`.
     pub fn raised(&self, id: &str, origin: Origin) {
         let mut table = self.0.lock();
-        let id: Arc<str> = id.into();
-        if table.origins.insert(Arc::clone(&id), origin).is_none() {
-            table.order.push_back(id);
-        }
+        table.put(id.into(), origin);
         while table.order.len() > MOST {
-            if let Some(oldest) = table.order.pop_front() {
-                table.origins.remove(&oldest);
-            }
+            let Some((_, oldest)) = table.order.pop_first() else { return };
+            table.take(&oldest);
         }
+    }
+
+    /// How many ids are remembered, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.0.lock().origins.len(), MOST)
     }
 
     /// Who raised `id`.
     pub fn origin(&self, id: &str) -> Option<Origin> {
-        self.0.lock().origins.get(id).cloned()
+        self.0.lock().origins.get(id).map(|(_, origin)| origin.clone())
     }
 
     /// Forgets an id that was answered or closed.
     pub fn closed(&self, id: &str) {
-        self.0.lock().forget(|known, _| known == id);
+        self.0.lock().take(id);
     }
 
     /// Forgets what a server that has gone had raised, and gives the questions among it that were still open.
     pub fn forget_server(&self, server: ServerKey) -> Vec<Orphan> {
         let mut table = self.0.lock();
-        let of_server = table
-            .order
-            .iter()
-            .filter_map(|id| Some((id, table.origins.get(id)?)))
-            .filter(|(_, origin)| origin.server == server);
-        let orphans: Vec<_> = of_server
-            .filter_map(|(id, origin)| {
-                Some(Orphan {
-                    ask: origin.ask?,
-                    id: Arc::clone(id),
-                    session: origin.session.clone()?,
-                    directory: origin.directory.clone(),
-                })
-            })
-            .collect();
-        table.forget(|_, origin| origin.server == server);
+        let is_its =
+            |id: &&Arc<str>| table.origins.get(*id).is_some_and(|(_, origin)| origin.server == server);
+        let of_server: Vec<Arc<str>> = table.order.values().filter(is_its).cloned().collect();
+        let orphan = |id: Arc<str>| {
+            let Origin { ask, session, directory, .. } = table.take(&id)?;
+            Some(Orphan { ask: ask?, id, session: session?, directory })
+        };
+        let orphans: Vec<_> = of_server.into_iter().filter_map(orphan).collect();
         for orphan in &orphans {
             table.orphans.push_back((Arc::clone(&orphan.id), orphan.ask.kind));
         }
@@ -118,15 +116,54 @@ impl Asked {
 
     /// Forgets what was raised for a session that was deleted.
     pub fn forget_session(&self, session: &SessionId) {
-        self.0.lock().forget(|_, origin| origin.session.as_ref() == Some(session));
+        let mut table = self.0.lock();
+        let places = table.of_session.get(session).cloned().unwrap_or_default();
+        for place in places {
+            if let Some(id) = table.order.get(&place).cloned() {
+                table.take(&id);
+            }
+        }
     }
 }
 
 impl Table {
-    fn forget(&mut self, gone: impl Fn(&str, &Origin) -> bool) {
-        self.origins.retain(|id, origin| !gone(id, origin));
-        let origins = &self.origins;
-        self.order.retain(|id| origins.contains_key(id));
+    /// Enters an id; one that is known keeps its place.
+    fn put(&mut self, id: Arc<str>, origin: Origin) {
+        let place = match self.origins.get(&id) {
+            Some((place, known)) => {
+                let (place, session) = (*place, known.session.clone());
+                self.leave(session.as_ref(), place);
+                place
+            }
+            None => {
+                self.raised += 1;
+                self.raised
+            }
+        };
+        if let Some(session) = &origin.session {
+            self.of_session.entry(session.clone()).or_default().insert(place);
+        }
+        self.order.insert(place, Arc::clone(&id));
+        self.origins.insert(id, (place, origin));
+    }
+
+    /// Takes an id out.
+    fn take(&mut self, id: &str) -> Option<Origin> {
+        let (place, origin) = self.origins.remove(id)?;
+        self.order.remove(&place);
+        self.leave(origin.session.as_ref(), place);
+        Some(origin)
+    }
+
+    fn leave(&mut self, session: Option<&SessionId>, place: u64) {
+        if let Some(session) = session
+            && let Some(places) = self.of_session.get_mut(session)
+        {
+            places.remove(&place);
+            if places.is_empty() {
+                self.of_session.remove(session);
+            }
+        }
     }
 }
 
@@ -193,7 +230,24 @@ mod tests {
         raise(MOST + 1);
         assert_eq!(asked.origin("per_0"), None);
         assert!(asked.origin("per_2").is_some());
-        assert_eq!(asked.0.lock().origins.len(), MOST);
+        assert_eq!(asked.held(), (MOST, MOST));
+    }
+
+    /// Each that went through all ids would take a thousandth of a second, and a hundred seconds for all.
+    #[test]
+    fn a_hundred_thousand_sessions_can_be_deleted_while_many_ids_are_open() {
+        let asked = Asked::default();
+        for number in 0..MOST {
+            asked.raised(&format!("per_{number}"), origin(1, &format!("ses_{}", number / 2)));
+        }
+        for number in 1..100_000 {
+            asked.forget_session(&SessionId::try_new(&format!("ses_{number}")).unwrap());
+        }
+        assert!(asked.origin("per_0").is_some() && asked.origin("per_1").is_some());
+        asked.closed("per_0");
+        asked.closed("per_1");
+        let table = asked.0.lock();
+        assert!(table.origins.is_empty() && table.order.is_empty() && table.of_session.is_empty());
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::domain::ids::{SessionId, StoreKey};
 /// How long a deletion is remembered: longer than any answer of a list may take.
 const KEPT_MS: u64 = 2 * 60 * 1000;
 
-/// How many deletions are remembered at most: about 2 MiB.
-const MOST: usize = 20_000;
+/// How many deletions are remembered at most: about 10 MiB. Beyond it a list that was asked for before may show one of
+/// the oldest again, until the next one.
+const MOST: usize = 100_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,6 +38,11 @@ impl Graves {
                 table.deleted_ms.remove(&grave);
             }
         }
+    }
+
+    /// How many deletions are remembered, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.0.lock().deleted_ms.len(), MOST)
     }
 
     /// Whether a session was deleted at or after `asked_ms`, so that an answer asked for then may still list it.

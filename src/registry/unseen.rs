@@ -85,6 +85,11 @@ impl Unseen {
         self.sightings.lock().put(session, sighting);
     }
 
+    /// How many sessions are suspected to be written unseen or known to have been, and how many may be.
+    pub fn held(&self) -> (usize, usize) {
+        (self.suspicions.lock().known.len() + self.sightings.lock().known.len(), 2 * MOST)
+    }
+
     /// When somebody unseen wrote `session` last.
     pub fn last_sighting(&self, session: &SessionId) -> Option<Sighting> {
         self.sightings.lock().known.get(session).cloned()

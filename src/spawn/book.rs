@@ -14,6 +14,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause: as long as somebody who has mended what was wrong waits without asking why.
 const LONGEST: Duration = Duration::from_mins(1);
 
+/// After how long without another attempt a failure is forgotten.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+
 /// See the module. `L` is where the outcome of a flight is waited for.
 #[derive(Debug)]
 pub(super) struct Book<L> {
@@ -86,6 +89,7 @@ impl<L: Clone> Book<L> {
     /// It came to nothing. Gives what is to be told, with the time of the next attempt.
     pub(super) fn failed(&mut self, directory: &Path, error: SpawnError, now: Duration) -> SpawnError {
         self.flights.remove(directory);
+        self.failures.retain(|_, failure| now < failure.until + FORGOTTEN);
         let times = self.failures.get(directory).map_or(0, |failure| failure.times);
         let pause = PAUSE.saturating_mul(1 << times.min(8)).min(LONGEST);
         let failure = Failure { error, times: times + 1, until: now + pause };

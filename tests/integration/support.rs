@@ -5,10 +5,12 @@
 #![allow(dead_code, unused_imports, reason = "not every test uses every part")]
 
 pub mod browser;
+pub mod crowd;
 pub mod daemon;
 pub mod described;
 pub mod eventually;
 pub mod fake;
+pub mod flood;
 pub mod isolation;
 pub mod model;
 pub mod on_demand;
@@ -24,4 +26,5 @@ pub mod shown;
 pub mod sse;
 mod stand_in;
 pub mod town;
+pub mod usage;
 pub mod wire;

@@ -29,6 +29,9 @@ const LIST: &str = "list";
 /// How often it is tried; whatever shows the change again begins anew.
 const ATTEMPTS: u32 = 3;
 
+/// How many sessions may wait to be looked at: as many as have their numbers followed.
+const MOST: usize = 10_000;
+
 type Key = (StoreKey, SessionId);
 
 /// Why a session is to be looked at.
@@ -48,6 +51,16 @@ pub(in crate::app) struct InHand {
     at_once: Arc<Semaphore>,
 }
 
+/// What is to be done about a session with which something is amiss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Look,
+    /// Somebody looks already.
+    Nothing,
+    /// Too many wait.
+    TooMany,
+}
+
 impl Default for InHand {
     fn default() -> Self {
         Self { sessions: Arc::default(), at_once: Arc::new(Semaphore::new(AT_ONCE)) }
@@ -55,17 +68,25 @@ impl Default for InHand {
 }
 
 impl InHand {
-    /// Whether the caller is the one to look.
-    fn add(&self, key: &Key, occasion: Occasion) -> bool {
-        match self.sessions.lock().entry(key.clone()) {
+    /// How many sessions are looked at or wait for it, and how many may.
+    pub(in crate::app) fn held(&self) -> (usize, usize) {
+        (self.sessions.lock().len(), MOST)
+    }
+
+    /// What the caller is to do.
+    fn add(&self, key: &Key, occasion: Occasion) -> Task {
+        let mut sessions = self.sessions.lock();
+        let is_full = sessions.len() >= MOST;
+        match sessions.entry(key.clone()) {
+            Entry::Vacant(_) if is_full => Task::TooMany,
             Entry::Vacant(vacant) => {
                 vacant.insert(Some(occasion));
-                true
+                Task::Look
             }
             Entry::Occupied(mut known) => {
                 let since_ms = known.get().map_or(occasion.since_ms, |known| known.since_ms);
                 known.insert(Some(Occasion { since_ms: since_ms.min(occasion.since_ms), ..occasion }));
-                false
+                Task::Nothing
             }
         }
     }
@@ -85,8 +106,22 @@ impl Intake {
     /// Has a session looked at, and what differs from what clients show told.
     pub(in crate::app) fn look_at(&self, store: StoreKey, session: &SessionId, occasion: Occasion) {
         let key = (store, session.clone());
-        if !self.hub.repairs() || !self.in_hand.add(&key, occasion) {
+        if !self.hub.repairs() {
             return;
+        }
+        match self.in_hand.add(&key, occasion) {
+            Task::Look => {}
+            Task::Nothing => return,
+            Task::TooMany => {
+                if self.metrics.repair_left_out() {
+                    tracing::warn!(
+                        waiting = MOST,
+                        "more sessions changed unheard than can be asked about: clients may show some of them as they were \
+                         until they are opened again"
+                    );
+                }
+                return;
+            }
         }
         let intake = self.clone();
         tokio::spawn(async move {
@@ -180,11 +215,26 @@ mod tests {
         let in_hand = InHand::default();
         let key = (StoreKey(1), SessionId::try_new("ses_1").unwrap());
         let at = |since_ms| Occasion { reason: LIST, since_ms };
-        assert!(in_hand.add(&key, at(5)));
-        assert!(!in_hand.add(&key, at(9)));
+        assert_eq!(in_hand.add(&key, at(5)), Task::Look);
+        assert_eq!(in_hand.add(&key, at(9)), Task::Nothing);
         assert_eq!(in_hand.next(&key), Some(at(5)), "from the earlier one on");
-        assert!(!in_hand.add(&key, at(20)), "who looks already looks again");
+        assert_eq!(in_hand.add(&key, at(20)), Task::Nothing, "who looks already looks again");
         assert_eq!((in_hand.next(&key), in_hand.next(&key)), (Some(at(20)), None));
-        assert!(in_hand.add(&key, at(30)));
+        assert_eq!(in_hand.add(&key, at(30)), Task::Look);
+    }
+
+    #[test]
+    fn of_too_many_sessions_no_more_are_looked_at_but_those_that_wait_already() {
+        let in_hand = InHand::default();
+        let key = |number: usize| (StoreKey(1), SessionId::try_new(&format!("ses_{number}")).unwrap());
+        let occasion = Occasion { reason: LIST, since_ms: 1 };
+        for number in 0..MOST {
+            assert_eq!(in_hand.add(&key(number), occasion), Task::Look);
+        }
+        assert_eq!(in_hand.add(&key(MOST), occasion), Task::TooMany);
+        assert_eq!(in_hand.add(&key(0), occasion), Task::Nothing);
+        assert_eq!(in_hand.held(), (MOST, MOST));
+        assert_eq!((in_hand.next(&key(0)), in_hand.next(&key(0))), (Some(occasion), None));
+        assert_eq!(in_hand.add(&key(MOST), occasion), Task::Look);
     }
 }

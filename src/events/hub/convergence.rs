@@ -85,8 +85,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn small_hub(lag: u64) -> Hub {
-    let settings = Settings { lag, ..Settings::default() };
+fn small_hub(lag: u64, piece: usize) -> Hub {
+    let settings = Settings { lag, piece, ..Settings::default() };
     // The log itself loses what the slowest still needs.
     Hub::journalled(Limits { bytes: 3000, events: 20 }, Journal::in_memory(), Some(settings))
 }
@@ -105,11 +105,13 @@ fn publish(hub: &Hub, session: u8, emitted: &Emitted) {
 proptest! {
     #[test]
     fn every_subscriber_shows_what_is_so_once_it_has_read(
-        steps in prop::collection::vec(step(), 1..120), lag in prop_oneof![Just(1u64), 200u64..4000],
+        steps in prop::collection::vec(step(), 1..120),
+        lag in prop_oneof![Just(1u64), 200u64..4000],
+        piece in prop_oneof![Just(1usize), 200usize..4000],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let _entered = runtime.enter();
-        let (hub, roomy) = (small_hub(lag), roomy_hub());
+        let (hub, roomy) = (small_hub(lag, piece), roomy_hub());
         let (mut told_all, mut readers) = (Reader::new(&roomy), vec![Reader::new(&hub)]);
         for step in &steps {
             match step {
@@ -139,7 +141,7 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_comes_late_and_is_cut_off_before_it_has_read_the_past_is_told_it_again() {
-    let hub = small_hub(1 << 20);
+    let hub = small_hub(1 << 20, 1);
     for n in 0..3 {
         publish(&hub, n, &Emitted::Updated(n));
     }

@@ -243,3 +243,50 @@ async fn closing_ends_every_stream_after_what_was_published() {
     let mut late = hub.subscribe(global());
     assert_eq!(read(&mut late, 2).await, ["server.connected"]);
 }
+
+#[tokio::test]
+async fn what_is_kept_for_long_does_not_keep_all_that_was_read_with_it() {
+    let limits = Limits { bytes: 1 << 20, events: 1 };
+    let hub = Hub::journalled(limits, Journal::in_memory(), Some(Settings::default()));
+    let told = r#"{"directory":"/a","payload":{"id":"evt_1","type":"session.updated","properties":{"sessionID":"ses_1","info":{"id":"ses_1"}}}}"#;
+    let chunk = bytes::Bytes::from([told.as_bytes(), &vec![b'x'; 100_000]].concat());
+    hub.publish(&one(), Decoder::new().decode(chunk.slice(..told.len())).unwrap());
+    hub.publish(&one(), delta(2));
+    assert_eq!(hub.held().0.events, 1, "the log holds it no more");
+    assert!(hub.picture().bytes > 0, "it is kept");
+    assert!(chunk.is_unique(), "and the rest of what was read is not");
+}
+
+/// How many sessions of which each event is too large to be copied.
+const LARGE: usize = 8;
+
+fn large(session: usize, round: usize) -> bytes::Bytes {
+    let text = "x".repeat(300 << 10);
+    format!(
+        r#"{{"directory":"/a","payload":{{"id":"evt_{round}","type":"session.updated","properties":{{"sessionID":"ses_{session}","info":{{"id":"ses_{session}","title":"{text}"}}}}}}}}"#
+    )
+    .into()
+}
+
+#[tokio::test]
+async fn for_one_who_stops_reading_no_more_is_held_than_a_piece() {
+    let settings = Settings { lag: 1, ..Settings::default() };
+    let hub = Hub::journalled(Limits { bytes: 1 << 30, events: 1 }, Journal::in_memory(), Some(settings));
+    let mut slow = hub.subscribe(global());
+    slow.next().await;
+    let first: Vec<_> = (0..LARGE).map(|session| large(session, 1)).collect();
+    for frame in &first {
+        hub.publish(&one(), Decoder::new().decode(frame.clone()).unwrap());
+    }
+    let piece = slow.next().await.unwrap();
+    assert_eq!(piece.windows(9).filter(|bytes| bytes == b"sessionID").count(), 1);
+    drop(piece);
+    for session in 0..LARGE {
+        hub.publish(&one(), Decoder::new().decode(large(session, 2)).unwrap());
+    }
+    assert_eq!(first.iter().filter(|frame| !frame.is_unique()).count(), 0, "held for one that does not read");
+    let mut told = 0;
+    while told < LARGE {
+        told += usize::from(slow.next().await.unwrap().len() > 300 << 10);
+    }
+}

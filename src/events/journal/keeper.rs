@@ -3,6 +3,7 @@
 use std::{
     io,
     path::PathBuf,
+    sync::atomic::Ordering,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -142,6 +143,7 @@ impl Keeper {
             (self.erasures, self.cleaning) = (revision, Cleaning::At(Instant::now() + SETTLE));
         }
         if batch.lost {
+            self.journal.inner.restarts.fetch_add(1, Ordering::Relaxed);
             tracing::warn!("the disk is too slow for the journal, which begins anew");
             self.files.begin_again(batch.from)?;
         }

@@ -99,6 +99,10 @@ impl Collected {
         self.shown.extend(other.shown);
     }
 
+    pub(super) fn shown(&mut self) -> impl Iterator<Item = &mut Arc<Event>> {
+        self.shown.iter_mut()
+    }
+
     pub(super) fn in_order(mut self) -> Vec<Arc<Event>> {
         self.ended.append(&mut self.shown);
         self.ended

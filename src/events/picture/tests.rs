@@ -204,10 +204,21 @@ fn after(mut screen: Screen, events: &[Arc<Event>]) -> Screen {
     screen
 }
 
+/// All that changed since, taken in pieces.
+fn since(picture: &mut Picture, from: u64, piece: usize) -> Result<Vec<Arc<Event>>, Forgotten> {
+    let (mut events, mut left) = (Vec::new(), Some(Stretch { from, began: u64::MAX, behind: from }));
+    while let Some(stretch) = left {
+        let (next, rest) = picture.since(stretch, piece, |_| true)?;
+        events.extend(next);
+        left = rest;
+    }
+    Ok(events)
+}
+
 proptest! {
     #[test]
     fn whoever_is_told_the_picture_shows_what_whoever_was_told_everything_shows(
-        before in story(), later in story(), seen in any::<prop::sample::Index>(),
+        before in story(), later in story(), seen in any::<prop::sample::Index>(), piece in 1usize..2000,
     ) {
         let mut told = Told::new(1 << 20);
         for (session, emitted) in &before {
@@ -217,7 +228,7 @@ proptest! {
         let seen = seen.index(cut + 1);
         let all = |_: &Event| true;
         let now = told.picture.now(usize::MAX, all);
-        let since = told.picture.since(seen as u64, all);
+        let since = since(&mut told.picture, seen as u64, piece);
         prop_assert!(!now.iter().any(|event| event.kind == "session.created"));
         for (session, emitted) in &later {
             told.tell(event(*session, emitted), 0);
@@ -258,10 +269,10 @@ proptest! {
         }
         let end = told.events.len();
         let seen = seen.index(end + 1);
-        if let Ok(since) = told.picture.since(seen as u64, |_| true) {
+        if let Ok(since) = since(&mut told.picture, seen as u64, usize::MAX) {
             prop_assert_eq!(after(told.screen(seen), &since), told.screen(end));
         }
-        prop_assert!(told.picture.since(end as u64, |_| true).is_ok());
+        prop_assert!(since(&mut told.picture, end as u64, usize::MAX).is_ok());
     }
 }
 
@@ -340,7 +351,7 @@ fn work_and_open_questions_are_shown_however_long_they_last() {
         picture.now(usize::MAX, |_| true).iter().map(|event| event.kind.to_string()).collect()
     };
     assert_eq!(kinds(&mut told.picture), ["session.status", "permission.asked"]);
-    assert_eq!(told.picture.since(0, |_| true).unwrap_err(), Forgotten);
+    assert_eq!(since(&mut told.picture, 0, usize::MAX).unwrap_err(), Forgotten);
     told.tell(event(1, &Emitted::Status(true)), 60_000);
     told.tell(event(1, &Emitted::Answered(1)), 60_000);
     told.picture.tidy(120_000);
