@@ -36,6 +36,10 @@ const GOOD_STREAM: Duration = Duration::from_secs(5);
 /// soon as it has sent something to cost next to nothing.
 const BREATH: Duration = Duration::from_millis(5);
 
+/// Up to how many bytes a piece of a stream is copied. Reading makes room for some 8 to 400 KiB at a time, and all of it
+/// stays for as long as a byte does that was read into it: for a word of a turn, that is more than ten times its size.
+const COPIED: usize = 128 << 10;
+
 /// Which stream to read, and how.
 #[derive(Clone, Debug)]
 pub struct Feed {
@@ -155,7 +159,7 @@ impl Feed {
             or_silence(server, chunks.next(), |chunk| matches!(chunk, Some(Ok(_))), intake).await
         {
             match chunk {
-                Ok(chunk) => lines.push(chunk),
+                Ok(chunk) => lines.push(on_its_own(chunk)),
                 Err(error) => return Some(error),
             }
             for data in lines.by_ref() {
@@ -254,6 +258,11 @@ fn unopened(error: reqwest::Error) -> Lost {
         cause = at.source();
     }
     Lost::Unreachable(error)
+}
+
+/// The same bytes in memory of their own, unless they fill what they were read into.
+fn on_its_own(chunk: Bytes) -> Bytes {
+    if chunk.len() > COPIED { chunk } else { Bytes::copy_from_slice(&chunk) }
 }
 
 #[cfg(test)]

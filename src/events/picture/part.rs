@@ -59,6 +59,11 @@ impl Part {
         self.whole.bytes() + self.grown.iter().map(|(_, text)| text.len()).sum::<usize>()
     }
 
+    /// Lets go of what can be made again.
+    pub(super) fn unfold(&mut self) {
+        self.folded = None;
+    }
+
     /// The whole part as it is now, told at the position of its last change.
     pub(super) fn folded(&mut self) -> Arc<Event> {
         if self.grown.is_empty() {

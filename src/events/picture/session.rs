@@ -351,7 +351,11 @@ impl Session {
                     newest = newest.max(Some(part.newest()));
                     false
                 }
-                PartState::Shown(_) | PartState::Removed(_) => true,
+                PartState::Shown(part) => {
+                    part.unfold();
+                    true
+                }
+                PartState::Removed(_) => true,
             });
         }
         self.messages.retain(|_, message| message.state.is_some() || !message.parts.is_empty());

@@ -80,6 +80,26 @@ async fn a_server_that_emits_without_a_pause_costs_bounded_memory_and_delays_nob
     assert_eq!(daemon.metric("pointsman_stream_resumes_total{outcome=\"too-old\"}").await, 1);
 }
 
+/// How many events come one by one, as the words of a turn do, of which the log holds many times more.
+const TRICKLE: usize = 4000;
+
+#[tokio::test]
+async fn events_that_come_one_by_one_cost_about_what_they_are() {
+    let server = FakeServer::start(&FakeStore::new(), "/fake/one").await;
+    let daemon = start(Daemon::builder().config(SMALL), &[&server]).await;
+    server.wait_for_streams(1).await;
+    let mut stream = daemon.events("/events?type=test.word").await;
+    stream.next().await;
+    let before = daemon.resident();
+    for number in 0..TRICKLE {
+        server.emit(server.directory(), "test.word", json!({"number": number}));
+        assert_eq!(stream.next().await.properties()["number"], number);
+    }
+    let (grown, told) =
+        (daemon.resident().saturating_sub(before), daemon.metric("pointsman_log_bytes").await);
+    assert!(grown < 8 * MIB, "{} MiB more than before for {told} bytes of events", grown / MIB);
+}
+
 /// How many read at once.
 const READERS: usize = 1000;
 
@@ -167,7 +187,7 @@ async fn a_hundred_thousand_sessions_deleted_at_once_are_forgotten_and_delay_nob
     daemon.wait_for_servers(2).await;
     let session = calm.create_session().id;
     daemon.wait_for_owner(&session, &calm, "emitted").await;
-    let mut marks = daemon.events("/events?type=test.made,test.gone,test.calm").await;
+    let mut marks = daemon.events("/events?type=test.made,test.gone,test.calm&lifecycle=false").await;
     let tell = |kind: &str, count: usize, properties: &dyn Fn(usize) -> String| {
         let event = |number: usize| {
             let properties = properties(number);
