@@ -57,4 +57,17 @@ mod tests {
         assert!(!disposals.repeats(&a, ServerKey(3), start + MOMENT * 2));
         assert_eq!(disposals.0.len(), 1);
     }
+
+    #[test]
+    fn of_too_many_at_once_the_last_are_remembered() {
+        let mut disposals = Disposals::default();
+        let directory = |number: usize| Arc::<str>::from(format!("/{number}"));
+        let now = Instant::now();
+        for number in 0..=MOST {
+            disposals.repeats(&directory(number), ServerKey(1), now);
+        }
+        assert_eq!(disposals.0.len(), MOST);
+        assert!(disposals.repeats(&directory(MOST), ServerKey(2), now));
+        assert!(!disposals.repeats(&directory(0), ServerKey(2), now));
+    }
 }

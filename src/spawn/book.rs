@@ -200,6 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn failures_of_which_nobody_asks_any_more_are_forgotten() {
+        let mut book = Book::new(1);
+        book.begin(shop(), 1);
+        book.failed(shop(), failure(), NOW);
+        book.begin(Path::new("/work/other"), 2);
+        book.failed(Path::new("/work/other"), failure(), NOW + PAUSE + FORGOTTEN);
+        assert_eq!(book.failures.len(), 1);
+        assert!(!book.failures.contains_key(shop()));
+    }
+
+    #[test]
     fn a_closed_book_takes_nobody() {
         let mut book = Book::new(1);
         book.close();
