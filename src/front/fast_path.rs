@@ -14,6 +14,8 @@ mod answer;
 mod chunks;
 mod client;
 mod exchange;
+#[cfg(target_os = "linux")]
+mod pipe;
 mod request;
 
 use std::{sync::Arc, time::Instant};

@@ -3,6 +3,7 @@
 //! Bytes are read into room that all connections of a thread share, and written on from there; only what the other side
 //! does not take at once is kept. So a connection at rest holds no buffers, and one in use at most what one read brings.
 //! While the server is waited for, the client is watched: when it goes, the connection to the server ends with it.
+//! The rest of a large body passes within the system, where that can.
 
 use std::{
     cell::RefCell,
@@ -16,6 +17,8 @@ use thiserror::Error;
 use tokio::{io::AsyncWrite, net::TcpStream};
 use tokio_util::io::poll_read_buf;
 
+#[cfg(target_os = "linux")]
+use super::pipe::{LARGE, Pipe};
 use super::{
     answer::{self, Body, Garbled, Head, Marks},
     client::Client,
@@ -61,12 +64,23 @@ pub(super) struct Exchange<'e> {
     taken: usize,
     /// Whether the server has sent more than its answer.
     surplus: bool,
+    #[cfg(target_os = "linux")]
+    pipe: Option<Pipe>,
 }
 
 impl<'e> Exchange<'e> {
     /// Of `client`'s request `in_hand`, over `link`.
     pub(super) fn new(client: &'e mut Client, link: &'e mut TcpStream, in_hand: usize) -> Self {
-        Self { client, link, in_hand, out: Vec::new(), taken: 0, surplus: false }
+        Self {
+            client,
+            link,
+            in_hand,
+            out: Vec::new(),
+            taken: 0,
+            surplus: false,
+            #[cfg(target_os = "linux")]
+            pipe: None,
+        }
     }
 
     /// Sends `request`.
@@ -145,6 +159,9 @@ impl<'e> Exchange<'e> {
                 if body.done() {
                     return Poll::Ready(Ok(!self.surplus));
                 }
+                if ready!(self.poll_large(&mut body, cx))? {
+                    continue;
+                }
                 let ended = SHARED.with_borrow_mut(|room| {
                     let read = ready!(self.poll_read(room, cx)).map_err(|_| Failure::Cut)?;
                     if read == 0 {
@@ -164,6 +181,32 @@ impl<'e> Exchange<'e> {
             }
         })
         .await
+    }
+
+    /// Passes the rest of `body` within the system, if it is large. Gives back whether it did.
+    #[cfg(target_os = "linux")]
+    fn poll_large(&mut self, body: &mut Body, cx: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+        let Body::Length(left) = body else { return Poll::Ready(Ok(false)) };
+        if self.pipe.is_none() && *left >= LARGE {
+            self.pipe = Pipe::take();
+        }
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(false)) };
+        match pipe.poll_pass(self.link, &self.client.stream, left, cx) {
+            Poll::Ready(passed) => {
+                passed.map_err(|_| Failure::Cut)?;
+                if let Some(pipe) = self.pipe.take() {
+                    pipe.rest();
+                }
+                Poll::Ready(Ok(true))
+            }
+            Poll::Pending => self.client.poll_gone(self.in_hand, cx).map(|()| Err(Failure::Cut)),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "as where it can")]
+    fn poll_large(&mut self, _: &mut Body, _: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+        Poll::Ready(Ok(false))
     }
 
     /// The first whole head in `bytes` that is no interim one, and what stands behind it; without one, what was not
