@@ -1,4 +1,5 @@
-//! What passing through costs: simulated servers asked directly, through pointsman, nginx and haproxy, in turns.
+//! What passing through costs, for small requests and for large bodies: simulated servers asked directly, through
+//! pointsman, nginx and haproxy, in turns.
 //!
 //! `cargo bench --bench proxy`. Peers that are not installed are left out. Clients, proxies and servers share the
 //! machine, so compare within one run only; processor time for each request says more than requests a second.
@@ -36,7 +37,7 @@ const SERVERS: usize = 4;
 /// For each server.
 const SESSIONS: usize = 100;
 const ROUNDS: usize = 5;
-/// For one program in one round. All cells together stay below a minute.
+/// For one program in one round. All cells together stay below two minutes.
 const CELL: Duration = Duration::from_millis(400);
 /// What a machine of two cores carries without a queue: then the time of a request is its own.
 const MODERATE: u32 = 5_000;
@@ -63,10 +64,15 @@ fn main() {
     .collect();
     let sessions: Arc<[(String, SocketAddr)]> = servers.sessions().into();
     for ask in [Ask::Get, Ask::Post] {
-        for connections in [1, 16, 64] {
+        for connections in [1, 16, 64, 256] {
             compare(&sessions, &programs, ask, Pace::Closed, connections);
         }
         compare(&sessions, &programs, ask, Pace::PerSecond(MODERATE), 64);
+    }
+    for ask in [Ask::Messages(64), Ask::Messages(1024)] {
+        for connections in [64, 256] {
+            compare(&sessions, &programs, ask, Pace::Closed, connections);
+        }
     }
     println!("\nresident memory afterwards (nginx: of its master alone)");
     for program in &programs {

@@ -23,6 +23,8 @@ pub(crate) enum Ask {
     Get,
     /// A turn of 300 bytes.
     Post,
+    /// The messages of a session, so many KiB.
+    Messages(usize),
 }
 
 impl Ask {
@@ -32,6 +34,12 @@ impl Ask {
             Self::Get => {
                 let head =
                     format!("GET /session/{session} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n");
+                into.extend_from_slice(head.as_bytes());
+            }
+            Self::Messages(size) => {
+                let head = format!(
+                    "GET /session/{session}/message?kib={size} HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n"
+                );
                 into.extend_from_slice(head.as_bytes());
             }
             Self::Post => {
@@ -101,7 +109,7 @@ impl Client {
             .collect();
         let mut stream = TcpStream::connect(self.proxy.unwrap_or(home)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let (mut request, mut buffer, mut times) = (Vec::new(), vec![0; 16 << 10], Vec::new());
+        let (mut request, mut buffer, mut times) = (Vec::new(), vec![0; 128 << 10], Vec::new());
         let mut next = self.n as usize * 104_729;
         let gap = match self.pace {
             Pace::Closed => None,
@@ -140,8 +148,12 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
         });
-        if filled >= end + 4 + length.expect("a length") {
-            return;
+        let mut left = (end + 4 + length.expect("a length")).saturating_sub(filled);
+        while left > 0 {
+            let read = stream.read(buffer).await.unwrap();
+            assert!(read > 0, "the connection was closed");
+            left = left.saturating_sub(read);
         }
+        return;
     }
 }

@@ -2,7 +2,13 @@
 //!
 //! They run on one thread of their own, so that what is measured beside them has the rest of the machine.
 
-use std::{convert::Infallible, net::SocketAddr, sync::mpsc, thread, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{LazyLock, mpsc},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -101,6 +107,10 @@ async fn answer(
             }
             return list(request.uri().query().unwrap_or_default(), server, sessions);
         }
+        (&Method::GET, path) if path.ends_with("/message") => {
+            let kib = request.uri().query().and_then(|query| query.strip_prefix("kib=")?.parse().ok());
+            return json(messages(kib.unwrap_or(1)));
+        }
         (&Method::GET, path) if path.starts_with("/session/ses_") => {
             let number = path.get(path.len() - 8..).and_then(|digits| digits.parse().ok());
             session(server, number.unwrap_or_default())
@@ -111,11 +121,17 @@ async fn answer(
         }
         _ => String::from("[]"),
     };
-    json(text)
+    json(text.into())
 }
 
-fn json(text: String) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+/// So many KiB, made once.
+fn messages(kib: usize) -> Bytes {
+    static LONGEST: LazyLock<Bytes> = LazyLock::new(|| vec![b' '; 1024 * 1024].into());
+    LONGEST.slice(..(kib * 1024).min(LONGEST.len()))
+}
+
+fn json(text: Bytes) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(Full::new(text).boxed_unsync());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -133,7 +149,7 @@ fn list(query: &str, server: usize, sessions: usize) -> Response<UnsyncBoxBody<B
     let more = numbers.len() > limit;
     numbers.truncate(limit);
     let rows: Vec<String> = numbers.iter().map(|&number| session(server, number)).collect();
-    let mut response = json(format!("[{}]", rows.join(",")));
+    let mut response = json(format!("[{}]", rows.join(",")).into());
     if more && let Some(&last) = numbers.last() {
         response.headers_mut().insert("x-next-cursor", HeaderValue::from(updated_ms(last)));
     }

@@ -90,10 +90,7 @@ fn dechunked(mut body: &[u8]) -> Vec<u8> {
 async fn servers_and_clients_see_the_same_either_way() {
     let town = Town::start().await;
     let page = Bytes::from(vec![b'x'; 3_000_000]);
-    town.fake.fault(
-        &format!("GET /session/{}/large", town.session),
-        Fault::Answer(200, "text/plain", page),
-    );
+    town.fake.fault(&format!("GET /session/{}/large", town.session), Fault::Answer(200, "text/plain", page));
     town.fake.script("PATCH *", |_| async {
         let mut answer = Response::new(Body::from_stream(stream::iter(
             ["one", "two", "three"].map(|piece| Ok::<_, io::Error>(Bytes::from(piece))),
