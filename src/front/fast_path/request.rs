@@ -193,7 +193,7 @@ fn meaning(name: &str) -> Meaning {
         Some(b's') if begins("sec-") && !is("sec-fetch-mode") => Meaning::NotPlain,
         Some(b'p') if begins("proxy-") => Meaning::NotPlain,
         Some(b'a') if begins("access-control-") => Meaning::NotPlain,
-        Some(b'x') if begins("x-pointsman-") => Meaning::NotPlain,
+        Some(b'x') if begins("x-pointsman-") || is("x-forwarded-prefix") => Meaning::NotPlain,
         _ => Meaning::Passes,
     }
 }

@@ -68,6 +68,7 @@ fn whatever_means_more_goes_the_long_way() {
         "x-pointsman-hop: 1",
         "X-POINTSMAN-Secret: x",
         "X-Pointsman-Annotate: 1",
+        "X-Forwarded-Prefix: /outer",
         "Host: other",
         "Content-Length: 5",
         "Content-Length: 0\r\nContent-Length: 0",
