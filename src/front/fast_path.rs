@@ -94,6 +94,14 @@ enum Next {
     Leave,
 }
 
+/// What becomes of the connections behind a whole answer.
+struct After {
+    /// Whether the server can be asked again on its own.
+    keeps_link: bool,
+    /// Whether the client's ends.
+    closes: bool,
+}
+
 /// How a request ended.
 enum Outcome {
     /// It was answered, and the next one may come.
@@ -196,12 +204,12 @@ impl<'c> FastPath<'c> {
             };
             let mut exchange = Exchange::new(client, &mut link, errand.in_hand);
             match self.exchange(errand, &mut exchange).await {
-                Ok(keeps_alive) => {
-                    if keeps_alive {
+                Ok(After { keeps_link, closes }) => {
+                    if keeps_link {
                         upstream.give_back_link(link);
                     }
                     client.answered(errand.in_hand);
-                    return if errand.closes { Outcome::Ended } else { Outcome::Answered };
+                    return if closes { Outcome::Ended } else { Outcome::Answered };
                 }
                 Err(Failure::Unsent) if is_fresh => return Outcome::Unsent,
                 Err(Failure::Unsent) => {}
@@ -210,7 +218,7 @@ impl<'c> FastPath<'c> {
                     let broke = ForwardError::Broke(upstream.broke(error.into()));
                     let (decision, answer) = self.dispatch.failed(&broke, &errand.target).await;
                     self.count(decision, answer.status(), errand.begun);
-                    if let Some(words) = plain_words::last_answer(&answer) {
+                    if let Some(words) = plain_words::last_answer(&answer, errand.to_head) {
                         // A client that has gone by now need not know.
                         let _ = client.stream.write_all(&words).await;
                     }
@@ -221,17 +229,19 @@ impl<'c> FastPath<'c> {
         }
     }
 
-    /// Asks, and tells the client the answer. Gives back whether the link can be used again.
-    async fn exchange(&self, errand: &Errand, exchange: &mut Exchange<'_>) -> Result<bool, Failure> {
+    /// Asks, and tells the client the answer.
+    async fn exchange<'e>(&self, errand: &'e Errand, exchange: &mut Exchange<'e>) -> Result<After, Failure> {
         let (route, server) = (errand.target.route, errand.upstream.mark().as_bytes());
-        let marks = Marks { server, route: route.as_str(), closes: errand.closes };
+        // Looked at when the answer comes: we may have been told to stop in the meantime.
+        let closes = || errand.closes || self.stop.is_cancelled();
+        let marks = || Marks { server, route: route.as_str(), closes: closes() };
         let teaches = errand.lesson != Lesson::None;
         exchange.ask(&errand.request).await?;
         let head = exchange.hear(errand.to_head, marks, !teaches).await?;
         self.learn(errand, &head).await;
         self.count(decision(route), head.status, errand.begun);
-        let keeps_alive = head.keeps_alive;
-        Ok(exchange.tell(head.body).await? && keeps_alive)
+        let keeps_link = exchange.tell(head.body).await? && head.keeps_alive;
+        Ok(After { keeps_link, closes: head.closes })
     }
 
     /// What was learned is told to the client only once it would survive our own death.

@@ -123,9 +123,67 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lent<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[test]
+    fn at_rest_is_who_has_answered_everything_and_waits_for_the_beginning_of_a_request() {
+        let ledger: Arc<Ledger> = Arc::default();
+        assert!(!ledger.is_at_rest(), "nothing was carried yet");
+        let first = ledger.begin(true);
+        assert!(!ledger.is_at_rest());
+        let second = ledger.begin(true);
+        drop(first);
+        assert!(!ledger.is_at_rest(), "one is open");
+        drop(second);
+        assert!(ledger.is_at_rest());
+        drop(ledger.begin(false));
+        assert!(!ledger.is_at_rest(), "a part of its body may not be read yet");
+        drop(ledger.begin(true));
+        assert!(ledger.is_at_rest());
+    }
+
+    /// Takes writes of both kinds at once, but does not finish before it is told to.
+    #[derive(Default)]
+    struct Slow {
+        flushes: bool,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.flushes { Poll::Ready(Ok(())) } else { Poll::Pending }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_on_its_way_until_it_was_flushed() {
+        for in_slices in [false, true] {
+            let ledger: Arc<Ledger> = Arc::default();
+            drop(ledger.begin(true));
+            let mut stream = Lent::new(Vec::new(), Slow::default(), Arc::clone(&ledger));
+            if in_slices {
+                stream.write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b"c")]).await.unwrap();
+            } else {
+                stream.write_all(b"abc").await.unwrap();
+            }
+            assert!(!ledger.is_at_rest());
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_pending());
+            assert!(!ledger.is_at_rest());
+            stream.stream.flushes = true;
+            stream.flush().await.unwrap();
+            assert!(ledger.is_at_rest());
+        }
+    }
 
     #[tokio::test]
     async fn what_was_read_before_comes_first_however_small_the_room() {

@@ -72,15 +72,18 @@ pub(super) async fn carry(
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
     let ended = poll_fn(|cx| {
-        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+        loop {
+            // First: told to stop before it has read what the connection begins with, the library would drop that.
+            if let Poll::Ready(ended) = Pin::new(&mut serving).poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            if stopping || stopped.as_mut().poll(cx).is_pending() {
+                break;
+            }
             stopping = true;
             Pin::new(&mut serving).graceful_shutdown();
         }
-        match Pin::new(&mut serving).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if may_return && !stopping && ledger.is_at_rest() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
+        if may_return && !stopping && ledger.is_at_rest() { Poll::Ready(None) } else { Poll::Pending }
     })
     .await;
     match ended {

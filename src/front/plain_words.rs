@@ -131,11 +131,12 @@ fn in_plain_words(head: &[u8]) -> Option<Vec<u8>> {
     };
     let (mut parts, body) = error::fault(&fault).into_parts();
     parts.status = status;
-    last_answer(&Response::from_parts(parts, body))
+    last_answer(&Response::from_parts(parts, body), false)
 }
 
-/// One of our own answers in bytes, behind which the connection ends. `None` if its body is not at hand.
-pub(super) fn last_answer(answer: &Response<AnswerBody>) -> Option<Vec<u8>> {
+/// One of our own answers in bytes, behind which the connection ends; without its body if it answers a `HEAD`.
+/// `None` if its body is not at hand.
+pub(super) fn last_answer(answer: &Response<AnswerBody>, to_head: bool) -> Option<Vec<u8>> {
     let AnswerBody::Whole(Some(body)) = answer.body() else { return None };
     let head =
         format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n", answer.status(), body.len());
@@ -146,7 +147,9 @@ pub(super) fn last_answer(answer: &Response<AnswerBody>) -> Option<Vec<u8>> {
         words.extend_from_slice(b"\r\n");
     }
     words.extend_from_slice(b"\r\n");
-    words.extend_from_slice(body);
+    if !to_head {
+        words.extend_from_slice(body);
+    }
     Some(words)
 }
 

@@ -20,6 +20,7 @@ mod endpoints;
 mod fidelity;
 mod lists;
 mod numbers;
+mod odd_answers;
 mod on_demand;
 mod orphans;
 mod plugin_command;

@@ -1,8 +1,10 @@
 //! The head of a server's answer: what it says of its body, and how it is told to the client.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, time::SystemTime};
 
 use http::StatusCode;
+use httpdate::HttpDate;
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::chunks::Chunks;
@@ -27,6 +29,8 @@ pub(super) struct Head {
     pub(super) body: Body,
     /// Whether the server will answer another request on this connection.
     pub(super) keeps_alive: bool,
+    /// Whether the client was told that its connection ends behind it.
+    pub(super) closes: bool,
 }
 
 /// How an answer's body ends.
@@ -97,12 +101,12 @@ pub(super) fn read(
         return Err(Garbled);
     }
     let said = Said::of(answer.headers, answer.version == Some(1))?;
-    let head = Head { status, length, body: said.body(status, to_head), keeps_alive: said.keeps_alive };
+    let body = said.body(status, to_head);
+    let closes = marks.closes || matches!(body, Body::Close);
     if !status.is_informational() {
-        let closes = marks.closes || matches!(head.body, Body::Close);
         tell(&answer, status, &said, Marks { closes, ..marks }, told);
     }
-    Ok(Some(head))
+    Ok(Some(Head { status, length, body, keeps_alive: said.keeps_alive, closes }))
 }
 
 /// What the fields say about the connection and the body.
@@ -111,24 +115,21 @@ struct Said<'b> {
     chunked: bool,
     length: Option<u64>,
     /// Names of fields that `Connection` ends here, beside the usual ones.
-    ended: &'b [u8],
+    ended: SmallVec<[&'b [u8]; 1]>,
 }
 
 impl<'b> Said<'b> {
-    fn of(fields: &[httparse::Header<'b>], keeps_alive: bool) -> Result<Self, Garbled> {
-        let mut said = Self { keeps_alive, chunked: false, length: None, ended: b"" };
+    fn of(fields: &[httparse::Header<'b>], is_1_1: bool) -> Result<Self, Garbled> {
+        let mut said = Self { keeps_alive: is_1_1, chunked: false, length: None, ended: SmallVec::new() };
         for field in fields {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             if is("connection") {
                 if items(field.value).any(|item| item.eq_ignore_ascii_case(b"close")) {
                     said.keeps_alive = false;
                 }
-                if !said.ended.is_empty() {
-                    return Err(Garbled);
-                }
-                said.ended = field.value;
+                said.ended.push(field.value);
             } else if is("transfer-encoding") {
-                if said.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                if !is_1_1 || said.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
                     return Err(Garbled);
                 }
                 said.chunked = true;
@@ -166,7 +167,8 @@ impl<'b> Said<'b> {
             Some(b'x') => is(headers::SERVER.as_str()) || is(headers::ROUTE.as_str()),
             _ => false,
         };
-        usual || (!frames && items(self.ended).any(|item| item.eq_ignore_ascii_case(name.as_bytes())))
+        let is_named = |value: &&[u8]| items(value).any(|item| item.eq_ignore_ascii_case(name.as_bytes()));
+        usual || (!frames && self.ended.iter().any(is_named))
     }
 }
 
@@ -183,16 +185,21 @@ fn tell(
     put(b" ");
     put(answer.reason.unwrap_or_default().as_bytes());
     put(b"\r\n");
-    let mut may_be_read = false;
+    let (mut may_be_read, mut is_dated) = (false, false);
     for field in &*answer.headers {
         if said.ends(field.name) {
             continue;
         }
         may_be_read |= field.name.eq_ignore_ascii_case("access-control-allow-origin");
+        is_dated |= field.name.eq_ignore_ascii_case("date");
         put(field.name.as_bytes());
         put(b": ");
         put(field.value);
         put(b"\r\n");
+    }
+    if !is_dated {
+        // Whoever passes an answer on says when it came (RFC 9110, section 6.6.1).
+        put(format!("date: {}\r\n", HttpDate::from(SystemTime::now())).as_bytes());
     }
     put(headers::VIA_LINE);
     put(b"x-pointsman-server: ");
@@ -233,11 +240,14 @@ mod tests {
 
     #[test]
     fn what_a_server_says_passes_as_it_is_and_ours_follows() {
-        let (head, told) =
-            told("HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-Odd:  a,  b \r\nX-Odd: c\r\n\r\nhello");
+        let (head, told) = told(
+            "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-Odd:  a,  b \r\nX-Odd: c\r\nDate: d\r\n\r\nhello",
+        );
         assert_eq!(
             told,
-            format!("HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-Odd: a,  b\r\nX-Odd: c\r\n{OURS}\r\n")
+            format!(
+                "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-Odd: a,  b\r\nX-Odd: c\r\nDate: d\r\n{OURS}\r\n"
+            )
         );
         assert!(matches!(head.body, Body::Length(5)) && head.keeps_alive);
     }
@@ -246,11 +256,12 @@ mod tests {
     fn fields_of_one_hop_and_those_that_only_we_say_end_here() {
         let (head, told) = told(
             "HTTP/1.1 200 OK\r\nConnection: x-private , close\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\n\
+             Connection: x-other\r\nX-Other: 1\r\nDate: d\r\n\
              Proxy-Authenticate: Basic\r\nUpgrade: h2c\r\nTE: x\r\nX-Pointsman-Server: a lie\r\n\
              x-pointsman-route: another\r\nTransfer-Encoding: chunked\r\ncontent-length: 5\r\n\r\n",
         );
-        assert_eq!(told, format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{OURS}\r\n"));
-        assert!(matches!(head.body, Body::Chunks(_)) && !head.keeps_alive);
+        assert_eq!(told, format!("HTTP/1.1 200 OK\r\nDate: d\r\nTransfer-Encoding: chunked\r\n{OURS}\r\n"));
+        assert!(matches!(head.body, Body::Chunks(_)) && !head.closes && !head.keeps_alive);
     }
 
     #[test]
@@ -272,8 +283,15 @@ mod tests {
     #[test]
     fn a_body_that_ends_with_its_connection_ends_the_clients_too() {
         let (head, told) = told("HTTP/1.0 200 OK\r\n\r\n");
-        assert!(matches!(head.body, Body::Close) && !head.keeps_alive);
+        assert!(matches!(head.body, Body::Close) && !head.keeps_alive && head.closes);
         assert!(told.ends_with("connection: close\r\n\r\n"), "{told}");
+    }
+
+    #[test]
+    fn an_answer_without_a_date_is_given_one() {
+        let (_, told) = told("HTTP/1.1 204 No Content\r\n\r\n");
+        let date = told.split("date: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap();
+        assert!(httpdate::parse_http_date(date).is_ok(), "{told}");
     }
 
     #[test]
@@ -298,6 +316,8 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked",
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked",
             "HTTP/1.1 200 OK\r\nx-a : b",
+            "HTTP/1.1 200 OK\r\nx-a: b\r\n c",
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked",
         ] {
             let bytes = format!("{said}\r\n\r\n");
             assert!(read(bytes.as_bytes(), false, MARKS, &mut Vec::new()).is_err(), "{said}");

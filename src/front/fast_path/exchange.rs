@@ -112,7 +112,7 @@ impl<'e> Exchange<'e> {
     pub(super) async fn hear(
         &mut self,
         to_head: bool,
-        marks: Marks<'_>,
+        marks: impl Fn() -> Marks<'e>,
         at_once: bool,
     ) -> Result<Head, Failure> {
         let mut begun = Vec::new();
@@ -127,7 +127,7 @@ impl<'e> Exchange<'e> {
                         begun.extend_from_slice(room);
                     }
                     let bytes = if begun.is_empty() { &room[..] } else { &begun[..] };
-                    let (head, behind) = self.take_head(bytes, to_head, marks).map_err(garbled)?;
+                    let (head, behind) = self.take_head(bytes, to_head, marks()).map_err(garbled)?;
                     let Some(mut head) = head else {
                         begun = behind.to_vec();
                         if begun.len() > MOST_HEAD {
