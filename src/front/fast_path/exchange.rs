@@ -275,3 +275,6 @@ impl<'e> Exchange<'e> {
 fn garbled(garbled: Garbled) -> Failure {
     Failure::Unanswered(io::Error::new(io::ErrorKind::InvalidData, garbled))
 }
+
+#[cfg(test)]
+mod tests;
