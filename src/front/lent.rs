@@ -171,7 +171,8 @@ mod tests {
             drop(ledger.begin(true));
             let mut stream = Lent::new(Vec::new(), Slow::default(), Arc::clone(&ledger));
             if in_slices {
-                stream.write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b"c")]).await.unwrap();
+                let slices = [IoSlice::new(b"ab"), IoSlice::new(b"c")];
+                assert_eq!(stream.write_vectored(&slices).await.unwrap(), 2, "the first of them");
             } else {
                 stream.write_all(b"abc").await.unwrap();
             }

@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
     const SHORT: Duration = Duration::from_millis(20);
 
     async fn pair(inbox: &[u8], patience: Duration) -> (Client, TcpStream) {
@@ -199,7 +199,7 @@ mod tests {
         client.answered(3);
         assert_eq!(client.inbox, b"def");
 
-        let (mut client, theirs) = pair(&[b'x'; 3 + MOST_AHEAD], LONG).await;
+        let (mut client, theirs) = pair(&vec![b'x'; 3 + MOST_AHEAD], LONG).await;
         drop(theirs);
         assert!(!is_gone(&mut client, 3), "no more is read than may wait");
         assert_eq!(client.inbox.len(), 3 + MOST_AHEAD);

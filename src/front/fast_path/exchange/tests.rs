@@ -19,13 +19,17 @@ async fn pair() -> (TcpStream, TcpStream) {
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let listener = socket.listen(1).unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (listener.accept().await.unwrap().0, far)
+    let near = listener.accept().await.unwrap().0;
+    // As the real ones are; otherwise each small piece waits for the last to be acknowledged.
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
 }
 
 /// A client that has asked, with its far end, and a link with its server.
 async fn both() -> ((Client, TcpStream), (TcpStream, TcpStream)) {
     let (ours, theirs) = pair().await;
-    ((Client::new(ours, REQUEST.to_vec(), Duration::from_secs(3600)), theirs), pair().await)
+    ((Client::new(ours, REQUEST.to_vec(), Duration::from_hours(1)), theirs), pair().await)
 }
 
 async fn head_of(stream: &mut TcpStream) -> Vec<u8> {
@@ -61,7 +65,7 @@ async fn a_link_is_used_again_only_if_nothing_came_behind_the_answer_whenever_it
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_told_every_byte_once() {
-    let body: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let body: Vec<u8> = (0..40_000_u32).flat_map(u32::to_le_bytes).collect();
     for at_once in [true, false] {
         let ((mut client, mut far), (mut link, mut server)) = both().await;
         let sent = body.clone();
