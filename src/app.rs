@@ -9,6 +9,7 @@ mod gaps;
 mod herald;
 mod intake;
 mod keeping;
+mod listening;
 mod numbers;
 mod reception;
 mod repair;
@@ -51,7 +52,7 @@ use crate::{
     events::{hub::Hub, journal::JournalError, log::Limits, occasional::Occasional},
     front::{Front, describe::Streams, dispatch::Dispatch, programs::Programs, workers::Workers},
     guard::{Guard, InstanceId, Tickets},
-    machine::{self, Machine},
+    machine,
     metrics::Metrics,
     opencode::client::{AgentClient, AskError},
     proxy::{
@@ -143,12 +144,12 @@ pub struct App {
 }
 
 impl App {
-    /// Takes the state directory and the port, and puts the parts together. Nothing is contacted yet.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    /// Takes the state directory and the port, and puts the parts together. Nothing is contacted yet. Needs a runtime.
+    pub fn start(config: Config) -> Result<Self, StartError> {
         let machine = machine::native();
         let state_dir = StateDir::open(&config.state_dir)?;
         let kept = Kept::open(&state_dir.path().join("claims"))?;
-        let listener = listen(config.listen, machine.as_ref()).await?;
+        let listener = listening::listen(config.listen, machine.as_ref())?;
         let cannot_listen = |source| StartError::Listen { address: config.listen, source };
         let address = listener.local_addr().map_err(cannot_listen)?;
         let base_path = config.base_path.as_ref().map(BasePath::as_str);
@@ -368,19 +369,6 @@ fn unreachable_owner(config: &Config) -> UnreachableOwner {
         config::UnreachableOwner::Fallback => UnreachableOwner::Fallback,
         config::UnreachableOwner::Refuse => UnreachableOwner::Refuse,
     }
-}
-
-async fn listen(address: SocketAddr, machine: &dyn Machine) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => {
-            let holder = machine.holder(address).map_or_else(
-                || String::from("a process that cannot be seen"),
-                |process| format!("{} (pid {})", process.name, process.pid),
-            );
-            StartError::InUse { address, holder }
-        }
-        _ => StartError::Listen { address, source },
-    })
 }
 
 /// The client that reads streams: no limit on how long one may last.

@@ -51,7 +51,7 @@ async fn serve(flags: &ServeArgs, environment: &Environment) -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(EnvFilter::new(format!("{QUIET},{}", config.log)))
         .init();
-    let app = match App::start(config).await {
+    let app = match App::start(config) {
         Ok(app) => app,
         Err(error) => return refuse(&error),
     };

@@ -17,7 +17,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, time};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time,
+};
 
 /// How often a stream of events says that it is there, as real servers do.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -39,7 +42,9 @@ impl Servers {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 for server in 0..count {
-                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    let socket = TcpSocket::new_v4().unwrap();
+                    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+                    let listener = socket.listen(1024).unwrap();
                     told.send(listener.local_addr().unwrap()).unwrap();
                     let part = u32::try_from(server + 1).unwrap();
                     let list_takes = list_takes * part / u32::try_from(count).unwrap();

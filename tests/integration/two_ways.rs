@@ -18,7 +18,7 @@ use tokio::{
 use crate::support::{
     daemon::Daemon,
     eventually::patiently,
-    fake::{FakeServer, FakeStore, Fault, Outcome},
+    fake::{FakeServer, FakeStore, Fault, Invocation, Outcome},
     town::{daemon_before, prompt},
     wire::{Raw, connect, exchange, read_until, rest},
 };
@@ -246,6 +246,39 @@ async fn requests_sent_ahead_are_answered_in_their_order_whichever_way_they_go()
     let asked: Vec<&str> =
         asked.iter().filter(|query| query.starts_with("n=")).map(|query| &query[2..]).collect();
     assert_eq!(asked, ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[tokio::test]
+async fn what_the_long_way_has_read_of_the_next_request_is_not_lost() {
+    let town = Town::start().await;
+    let next = town.request("GET", "?n=2", "", "");
+    for cut in [1, next.len() / 2, next.len() - 1] {
+        let mut client = connect(town.daemon.address()).await;
+        let first = town.request("GET", "?n=1", LONG_WAY, "");
+        client.write_all([&first, &next[..cut]].concat().as_bytes()).await.unwrap();
+        assert!(answer_on(&mut client).await.contains(&town.session));
+        client.write_all(&next.as_bytes()[cut..]).await.unwrap();
+        assert!(answer_on(&mut client).await.starts_with("HTTP/1.1 200 "), "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_servers_password_takes_the_place_of_what_the_client_says_either_way() {
+    let store = FakeStore::new();
+    let builder = FakeServer::builder(&store, &store.directory("a")).invocation(Invocation::Serve);
+    let fake = builder.password("opencode", "hunter2").start().await;
+    let config = format!("[[server]]\nurl = \"{}\"\npassword = \"hunter2\"\n", fake.url());
+    let daemon = Daemon::builder().config(&config).start().await;
+    fake.wait_for_streams(1).await;
+    let session = fake.create_session().id;
+    daemon.wait_for_owner(&session, &fake, "emitted").await;
+    let town = Town { fake, daemon, session };
+    for fields in ["Authorization: Bearer theirs\r\n", "Authorization: Bearer theirs\r\nte: x\r\n"] {
+        assert_eq!(town.ask("GET", "?mine=1", fields, "").await.status(), 200);
+        let seen = town.fake.requests().into_iter().rev().find(|asked| asked.query == "mine=1").unwrap();
+        let shown: Vec<_> = seen.headers.get_all("authorization").iter().collect();
+        assert_eq!(shown, ["Basic b3BlbmNvZGU6aHVudGVyMg=="], "{fields}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What clients may send.
 
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
@@ -196,6 +197,25 @@ async fn a_small_body_that_stops_half_way_reaches_no_server_at_all() {
     assert_eq!(crate::support::wire::rest(&mut client).await.status(), 0);
     assert_well(&daemon).await;
     assert_eq!(fake.requests_to(&format!("POST /session/{session}/message")).len(), 0);
+}
+
+#[tokio::test]
+async fn clients_that_come_all_at_once_wait_to_be_let_in() {
+    let (fake, mut daemon) = one().await;
+    let host = daemon.address().to_owned();
+    daemon.process().signal(Signal::STOP);
+    // Nobody lets them in, so all of them wait; one without a place would not be connected.
+    let mut waiting = Vec::new();
+    for _ in 0..500 {
+        waiting.push(connect(&host).await);
+    }
+    daemon.process().signal(Signal::CONT);
+    let session = fake.create_session().id;
+    for client in &mut waiting {
+        let request = format!("GET /session/{session} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(crate::support::wire::rest(client).await.status(), 200);
+    }
 }
 
 #[tokio::test]
