@@ -8,6 +8,11 @@ impl Daemon {
         self.status("VmRSS:")
     }
 
+    /// The same without the program itself, of which more is resident the more of it has run.
+    pub fn resident_data(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
     /// The most bytes that ever were.
     pub fn resident_at_most(&self) -> u64 {
         self.status("VmHWM:")
