@@ -4,15 +4,17 @@
 //! which directory does it name; and last, who serves what names nothing. Only a session, request or terminal that
 //! was never heard of makes the router ask servers, through its [`Scout`].
 
+mod body;
 mod screen;
+mod session;
 mod started;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Method, request::Parts};
-use serde::Deserialize;
+use http::request::Parts;
 
+use self::body::{directory_in, session_in};
 use super::{
     named,
     route::{Route, RouteError, Target, Unstarted},
@@ -23,10 +25,9 @@ use crate::{
         candidate,
         directory::trimmed,
         ids::{ServerKey, SessionId, StoreKey},
-        ownership::Owner,
     },
     opencode::operations::{Step, Subject},
-    registry::{Registry, asked::Origin, server::Server, servers::Snapshot, sessions::Found},
+    registry::{Registry, asked::Origin, server::Server, servers::Snapshot},
 };
 
 /// A future that the router waits for only when it knows no answer by itself.
@@ -73,35 +74,6 @@ pub struct Router {
     sticky: Sticky,
     unreachable_owner: UnreachableOwner,
     starter: Option<Arc<dyn Starter>>,
-}
-
-/// The ids that the small body of some operations holds.
-#[derive(Debug, Default, Deserialize)]
-struct Ids {
-    #[serde(rename = "sessionID")]
-    session: Option<String>,
-    #[serde(rename = "parentID")]
-    parent: Option<String>,
-    id: Option<String>,
-    #[serde(default)]
-    events: Vec<AggregateId>,
-}
-
-/// Where a new session of the second interface is to be.
-#[derive(Debug, Deserialize)]
-struct Placed {
-    location: Location,
-}
-
-#[derive(Debug, Deserialize)]
-struct Location {
-    directory: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct AggregateId {
-    #[serde(rename = "aggregateID")]
-    aggregate: Option<String>,
 }
 
 impl Router {
@@ -209,87 +181,6 @@ impl Router {
         Ok(Target::new(Arc::clone(server), Route::Explicit))
     }
 
-    /// Who has a session, after a look into the stores if nobody has mentioned it yet.
-    async fn find(&self, session: &SessionId, request: &Parts) -> Found {
-        let found = self.registry.find(session);
-        if found != Found::Unknown {
-            return found;
-        }
-        let directory = named::directory(&request.uri, &request.headers);
-        match self.scout.look_up(session, directory.as_deref()).await {
-            // A feed may have told more about it in the meantime.
-            Some(store) => match self.registry.find(session) {
-                Found::Unknown => Found::In(store, None),
-                found => found,
-            },
-            None => found,
-        }
-    }
-
-    /// The server for a request about `session`, where that can be told from memory alone and nothing stands against
-    /// it. Whatever else there is to say, [`Self::route`] says.
-    pub fn at_hand(&self, session: &SessionId) -> Option<Target> {
-        let Found::In(store, owner) = self.registry.find(session) else { return None };
-        if !self.scout.unreachable_writers(session).is_empty() {
-            return None;
-        }
-        self.held(session, store, owner).ok().flatten()
-    }
-
-    /// The server of a session that stands in `store`: its owner, or one chosen for it. `None` if none is left.
-    fn held(
-        &self,
-        session: &SessionId,
-        store: StoreKey,
-        owner: Option<Owner>,
-    ) -> Result<Option<Target>, RouteError> {
-        let is_owned = owner.is_some_and(|owner| owner.evidence.owns());
-        if !is_owned && self.registry.is_awaited(session) {
-            return Err(RouteError::OwnerSilent { session: session.clone() });
-        }
-        let owner = owner.or_else(|| self.registry.choose(store, session));
-        Ok(owner.and_then(|owner| {
-            let server = self.registry.servers.get(owner.server)?;
-            Some(Target::new(server, Route::Owner(owner.evidence)))
-        }))
-    }
-
-    async fn session(&self, session: &SessionId, request: &Parts) -> Result<Target, RouteError> {
-        match self.find(session, request).await {
-            Found::Unknown => self.directory(request).await,
-            Found::InSeveral(stores) => Err(self.several(session, &stores)),
-            Found::In(store, owner) => {
-                if let Some(target) = self.unreachable(session, store, request)? {
-                    return Ok(target);
-                }
-                match self.held(session, store, owner)? {
-                    Some(target) => Ok(target),
-                    None => self.started_for(session, store).await,
-                }
-            }
-        }
-    }
-
-    /// Where a session goes that a process without a port seems to run: for a turn as configured, else as ever.
-    fn unreachable(
-        &self,
-        session: &SessionId,
-        store: StoreKey,
-        request: &Parts,
-    ) -> Result<Option<Target>, RouteError> {
-        let pids = self.scout.unreachable_writers(session);
-        if pids.is_empty() {
-            return Ok(None);
-        }
-        let reads = request.method == Method::GET || request.method == Method::HEAD;
-        if !reads && self.unreachable_owner == UnreachableOwner::Refuse {
-            return Err(RouteError::OwnerUnreachable { session: session.clone(), pids });
-        }
-        let server =
-            self.registry.choose(store, session).and_then(|owner| self.registry.servers.get(owner.server));
-        Ok(server.map(|server| Target::new(server, Route::OwnerUnreachable)))
-    }
-
     async fn raised(&self, id: &str, session: Option<&str>, request: &Parts) -> Result<Target, RouteError> {
         let known = match self.registry.asked.origin(id) {
             Some(origin) => Some(origin),
@@ -369,22 +260,6 @@ impl Router {
         Ok(Target::new(server, Route::Default))
     }
 
-    /// The session that a new one is bound to: its parent, or the one that has its id already.
-    fn known_session_in(&self, body: &Bytes) -> Option<SessionId> {
-        let ids: Ids = serde_json::from_slice(body).ok()?;
-        let parent = ids.parent.and_then(|id| SessionId::try_new(&id).ok());
-        parent.or_else(|| {
-            let id = SessionId::try_new(&ids.id?).ok()?;
-            (self.registry.find(&id) != Found::Unknown).then_some(id)
-        })
-    }
-
-    fn several(&self, session: &SessionId, stores: &[StoreKey]) -> RouteError {
-        let servers = self.registry.servers.now();
-        let one_of_each = stores.iter().filter_map(|&store| servers.of_store(store).next());
-        RouteError::SeveralStores { session: session.clone(), servers: names(one_of_each) }
-    }
-
     fn no_server_of_store(&self, session: &SessionId) -> RouteError {
         if self.registry.servers.now().is_empty() {
             RouteError::NoServer
@@ -392,26 +267,6 @@ impl Router {
             RouteError::NoServerOfStore { session: session.clone() }
         }
     }
-}
-
-/// The session that a body names: by itself, by the events it replays, or as a key of the history it asks for.
-fn session_in(body: &Bytes) -> Option<SessionId> {
-    let ids: Ids = serde_json::from_slice(body).unwrap_or_default();
-    let by_name = ids.session.or_else(|| ids.events.into_iter().find_map(|event| event.aggregate));
-    match by_name {
-        Some(id) => SessionId::try_new(&id).ok(),
-        None => {
-            let history: std::collections::BTreeMap<String, u64> = serde_json::from_slice(body).ok()?;
-            history.keys().find_map(|id| SessionId::try_new(id).ok())
-        }
-    }
-}
-
-/// The directory that a new session is to be made in, as the body of the second interface says it. Servers heed it
-/// before any that the request names.
-fn directory_in(body: &Bytes) -> Option<String> {
-    let placed: Placed = serde_json::from_slice(body).ok()?;
-    Some(placed.location.directory).filter(|directory| !directory.is_empty())
 }
 
 /// What is begun by one step and continued by others.
@@ -436,21 +291,4 @@ fn still_suits(servers: &Snapshot, key: ServerKey, directory: Option<&str>) -> b
 
 fn names<'s>(servers: impl Iterator<Item = &'s Arc<Server>>) -> Vec<String> {
     servers.map(|server| server.address.to_string()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_place_of_a_new_session_is_read_from_its_body_if_it_has_one() {
-        let of = |body: &'static str| directory_in(&Bytes::from_static(body.as_bytes()));
-        let placed = r#"{"agent":"build","location":{"directory":"/a b","workspaceID":"wrk_1"}}"#;
-        assert_eq!(of(placed).as_deref(), Some("/a b"));
-        for other in
-            ["", "{}", r#"{"directory":"/a"}"#, r#"{"location":{"directory":""}}"#, r#"{"location":7}"#]
-        {
-            assert_eq!(of(other), None, "{other}");
-        }
-    }
 }
