@@ -24,8 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     dispatch::{Connection, Dispatch},
-    fast_path::{FastPath, Left},
-    long_way::Turn,
+    fast_path::FastPath,
     programs::Ends,
     workers::Workers,
 };
@@ -125,8 +124,8 @@ impl Front {
         loop {
             if let Some(fast_path) = fast_path.as_ref().filter(|_| in_vain < MOST_IN_VAIN) {
                 match fast_path.carry(come).await {
-                    Left::Ended => return,
-                    Left::LongWay { stream, begun, carried } => {
+                    fast_path::Left::Ended => return,
+                    fast_path::Left::LongWay { stream, begun, carried } => {
                         come = (stream, begun);
                         in_vain = if carried { 0 } else { in_vain + 1 };
                     }
@@ -134,8 +133,8 @@ impl Front {
             }
             let may_return = fast_path.is_some() && in_vain < MOST_IN_VAIN;
             match long_way::carry(dispatch, &connection, come, may_return, &stop).await {
-                Turn::Ended => return,
-                Turn::Back(stream, begun) => come = (stream, begun),
+                long_way::Left::Ended => return,
+                long_way::Left::Back(stream, begun) => come = (stream, begun),
             }
         }
     }

@@ -17,6 +17,7 @@ mod exchange;
 #[cfg(target_os = "linux")]
 mod pipe;
 mod request;
+mod told;
 
 use std::{sync::Arc, time::Instant};
 
@@ -37,14 +38,8 @@ use super::{
 };
 use crate::{
     domain::ids::SessionId,
-    proxy::{
-        forward::ForwardError,
-        headers::{self, Forwarding},
-        learn::Lesson,
-        named,
-        route::Target,
-        upstream::Upstream,
-    },
+    metrics::Decision,
+    proxy::{forward::ForwardError, headers, learn::Lesson, named, route::Target, upstream::Upstream},
     registry::usage::Usage,
 };
 
@@ -171,7 +166,7 @@ impl<'c> FastPath<'c> {
         let upstream = self.connection.forwarder.upstream(&target.server).ok()?;
         let directory = named::directory_in(plain.query(), plain.field(headers::DIRECTORY.as_str()));
         Some(Errand {
-            request: told(plain, &self.connection.forwarding, &upstream),
+            request: told::to_server(plain, &self.connection.forwarding, &upstream),
             upstream,
             in_hand: plain.length(),
             to_head: plain.method == http::Method::HEAD,
@@ -258,47 +253,16 @@ impl<'c> FastPath<'c> {
         }
     }
 
-    fn count(&self, decision: crate::metrics::Decision, status: StatusCode, begun: Instant) {
+    fn count(&self, decision: Decision, status: StatusCode, begun: Instant) {
         self.dispatch.metrics.decided(decision);
         self.dispatch.metrics.answered(decision, status, begun.elapsed());
     }
 }
 
-/// `plain` as its server is told it, the body included.
-fn told(plain: &Plain<'_>, forwarding: &Forwarding, upstream: &Upstream) -> Vec<u8> {
-    let mut told = Vec::with_capacity(plain.length() + forwarding.lines().len() + 256);
-    let mut put = |part: &[u8]| told.extend_from_slice(part);
-    put(plain.method.as_str().as_bytes());
-    put(b" ");
-    put(plain.target.as_bytes());
-    put(b" HTTP/1.1\r\n");
-    let mut line = |name: &str, value: &[u8]| {
-        put(name.as_bytes());
-        put(b": ");
-        put(value);
-        put(b"\r\n");
-    };
-    let is = |name: &str, other: &http::HeaderName| name.eq_ignore_ascii_case(other.as_str());
-    let (mut names_host, mut names_scheme) = (false, false);
-    for (name, value) in &plain.fields {
-        names_host |= is(name, &headers::FORWARDED_HOST);
-        names_scheme |= is(name, &headers::FORWARDED_PROTO);
-        // What the server wants to be told comes from us.
-        if upstream.authorization().is_none() || !is(name, &http::header::AUTHORIZATION) {
-            line(name, value);
-        }
+/// The value of `Content-Length`, which is digits alone and nothing that another might read otherwise.
+fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
     }
-    if !names_host {
-        line(headers::FORWARDED_HOST.as_str(), plain.host);
-    }
-    if !names_scheme {
-        line(headers::FORWARDED_PROTO.as_str(), b"http");
-    }
-    if let Some(authorization) = upstream.authorization() {
-        line(http::header::AUTHORIZATION.as_str(), authorization.as_bytes());
-    }
-    put(forwarding.lines());
-    put(b"\r\n");
-    put(plain.content);
-    told
+    std::str::from_utf8(value).ok()?.parse().ok()
 }

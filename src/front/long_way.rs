@@ -31,7 +31,7 @@ use crate::proxy::{
 };
 
 /// How a connection left here.
-pub(super) enum Turn {
+pub(super) enum Left {
     /// It has ended, or became something else.
     Ended,
     /// It comes back, with what the client has sent of its next request.
@@ -53,7 +53,7 @@ pub(super) async fn carry(
     (stream, begun): (TcpStream, Vec<u8>),
     may_return: bool,
     stop: &CancellationToken,
-) -> Turn {
+) -> Left {
     let ledger: Arc<Ledger> = Arc::default();
     let lent = Lent::new(begun, stream, Arc::clone(&ledger));
     let service = service_fn(|request: Request<Incoming>| {
@@ -87,15 +87,15 @@ pub(super) async fn carry(
     })
     .await;
     match ended {
-        Some(Ok(())) => Turn::Ended,
+        Some(Ok(())) => Left::Ended,
         Some(Err(error)) => {
             // Clients come and go in the middle of things; nobody needs to know.
             tracing::debug!(peer = %connection.peer.address, %error, "connection ended");
-            Turn::Ended
+            Left::Ended
         }
-        None => serving.into_parts().map_or(Turn::Ended, |parts| {
+        None => serving.into_parts().map_or(Left::Ended, |parts| {
             let (unread, stream) = parts.io.into_inner().into_inner().into_inner().into_inner();
-            Turn::Back(stream, [&parts.read_buf[..], &unread].concat())
+            Left::Back(stream, [&parts.read_buf[..], &unread].concat())
         }),
     }
 }

@@ -7,7 +7,7 @@ use httpdate::HttpDate;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::chunks::Chunks;
+use super::{chunks::Chunks, content_length};
 use crate::proxy::headers;
 
 /// The most fields an answer's head has: as many as the HTTP library takes.
@@ -134,7 +134,7 @@ impl<'b> Said<'b> {
                 }
                 said.chunked = true;
             } else if is("content-length") {
-                let length = length(field.value).ok_or(Garbled)?;
+                let length = content_length(field.value).ok_or(Garbled)?;
                 if said.length.replace(length).is_some_and(|before| before != length) {
                     return Err(Garbled);
                 }
@@ -215,13 +215,6 @@ fn tell(
 
 fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
-}
-
-fn length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]

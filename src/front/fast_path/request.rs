@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use http::Method;
 use smallvec::SmallVec;
 
+use super::content_length;
 use crate::{
     opencode::operations::{Act, Subject, subject},
     proxy::annotate,
@@ -70,10 +71,13 @@ pub(super) fn read(bytes: &[u8]) -> Read<'_> {
         Ok(httparse::Status::Partial) | Err(_) => return Read::Other,
     };
     let Some((plain, length)) = plain(&request) else { return Read::Other };
-    if length > MOST_BYTES - head.min(MOST_BYTES) {
+    let Some(end) = usize::try_from(length).ok().and_then(|length| head.checked_add(length)) else {
+        return Read::Other;
+    };
+    if end > MOST_BYTES {
         return Read::Other;
     }
-    match bytes.get(head..head + length) {
+    match bytes.get(head..end) {
         Some(content) => Read::Plain(Plain { head, content, ..plain }),
         None => Read::PartOfBody,
     }
@@ -107,7 +111,7 @@ impl Plain<'_> {
 }
 
 /// A plain request without its body, and the length of that.
-fn plain<'b>(request: &httparse::Request<'_, 'b>) -> Option<(Plain<'b>, usize)> {
+fn plain<'b>(request: &httparse::Request<'_, 'b>) -> Option<(Plain<'b>, u64)> {
     let target = request.path.filter(|target| is_plain_target(target))?;
     let method = Method::from_bytes(request.method?.as_bytes()).ok()?;
     if request.version != Some(1) || !is_passed_on(&method) {
@@ -131,7 +135,7 @@ fn plain<'b>(request: &httparse::Request<'_, 'b>) -> Option<(Plain<'b>, usize)> 
                 }
             }
             Meaning::Length => {
-                if body.replace(length(field.value)?).is_some() {
+                if body.replace(content_length(field.value)?).is_some() {
                     return None;
                 }
             }
@@ -196,13 +200,6 @@ fn meaning(name: &str) -> Meaning {
         Some(b'x') if begins("x-pointsman-") || is("x-forwarded-prefix") => Meaning::NotPlain,
         _ => Meaning::Passes,
     }
-}
-
-fn length(value: &[u8]) -> Option<usize> {
-    if value.is_empty() || value.len() > 9 || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 #[cfg(test)]
